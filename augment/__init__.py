@@ -1,0 +1,1 @@
+"""Pose-transfer data augmentation for person re-identification: the pipeline."""

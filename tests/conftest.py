@@ -1,0 +1,27 @@
+"""Shapes in annotations are checked while the tests run; one thread, because small tensors on many are slower."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from jaxtyping import install_import_hook
+
+install_import_hook(
+    ["generators", "reid", "augment.data", "augment.planning", "augment.comparison"], "beartype.beartype"
+)
+
+import cv2
+import pytest
+import torch
+
+torch.set_num_threads(1)
+cv2.setNumThreads(1)
+
+
+@pytest.fixture(scope="session")
+def pedestrians(tmp_path_factory: pytest.TempPathFactory):
+    """A small procedural data set: 6 training and 4 test identities."""
+    from augment.data.pedestrians import PedestriansConfig, make_data
+
+    config = PedestriansConfig(identities=6, test_identities=4, cameras=3, per_camera=3, seed=3)
+    return make_data(config, tmp_path_factory.mktemp("pedestrians") / "data")
