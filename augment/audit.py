@@ -1,0 +1,66 @@
+"""Leakage and integrity checks, shared by every stage: a failed check is a hard error, never a warning."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from augment.data.records import DISTRACTOR, DataSet, Record
+
+
+def identity_overlap(dataset: DataSet) -> list[int]:
+    """Identities that occur both in training and in query or gallery."""
+    train = {record.pid for record in dataset.train}
+    test = {record.pid for record in (*dataset.query, *dataset.gallery)} - {DISTRACTOR}
+    return sorted(train & test)
+
+
+def require_disjoint(dataset: DataSet) -> None:
+    """Refuse a data set whose test identities are also trained on.
+
+    Raises:
+        ValueError: naming the identities.
+    """
+    shared = identity_overlap(dataset)
+    if shared:
+        example = next(record for record in dataset.train if record.pid in set(shared))
+        raise ValueError(
+            f"{dataset.root}: {len(shared)} identities are both in training and in query or gallery ({_some(shared)}; "
+            f"for example {example.name}); results would be leaked: remove them from one of the splits"
+        )
+
+
+def require_training_only(records: Sequence[Record], dataset: DataSet, role: str) -> None:
+    """Refuse test identities among the sources or target poses of a synthetic set.
+
+    Raises:
+        ValueError: naming the identities.
+    """
+    test = {record.pid for record in (*dataset.query, *dataset.gallery)} - {DISTRACTOR}
+    leaked = sorted({record.pid for record in records} & test)
+    if leaked:
+        raise ValueError(
+            f"{role}: {len(leaked)} identities of query or gallery ({_some(leaked)}); use training images only"
+        )
+
+
+def require_same(what: str, found: Mapping[str, Any], expected: Mapping[str, Any], remedy: str) -> None:
+    """Refuse an input whose provenance contradicts this run's, naming the keys.
+
+    Raises:
+        ValueError: a key of `expected` has another value in `found`.
+    """
+    differing = [key for key in expected if found.get(key) != expected[key]]
+    if differing:
+        changes = ", ".join(
+            f"{key} ({_short(found.get(key))} there, {_short(expected[key])} here)" for key in differing
+        )
+        raise ValueError(f"{what}: its provenance contradicts this data: {changes}; {remedy}")
+
+
+def _some(pids: Iterable[int], most: int = 5) -> str:
+    pids = list(pids)
+    return ", ".join(map(str, pids[:most])) + (", ..." if len(pids) > most else "")
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 16 else text[:12] + "..."

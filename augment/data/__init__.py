@@ -1,0 +1,1 @@
+"""What comes in: image roots, manifests, key points, pose maps, pairs, and procedural pedestrians."""

@@ -1,0 +1,77 @@
+"""Training pairs: two images of one identity, in either order, numbered but never listed (PATN's 263,632 are free)."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int
+
+from augment.data.records import Record
+
+
+class Pairs:
+    """All ordered pairs of different images that share an identity, as a sequence of (source, target) indices.
+
+    With `within` (cameras, say) a pair shares that value too. Distractors and junk (pid <= 0) are no identities and
+    pair with nothing.
+    """
+
+    def __init__(self, pids: Sequence[int], within: Sequence[int] | None = None) -> None:
+        values = np.stack(
+            [np.asarray(pids), np.zeros(len(pids), int) if within is None else np.asarray(within)], axis=1
+        )
+        self._order = np.lexsort(values.T[::-1])
+        ordered = values[self._order]
+        _, starts, sizes = np.unique(ordered, axis=0, return_index=True, return_counts=True)
+        kept = ordered[starts, 0] > 0
+        self._starts, self._sizes = starts[kept], sizes[kept]
+        self._ends = np.cumsum(self._sizes * (self._sizes - 1))
+
+    def __len__(self) -> int:
+        return int(self._ends[-1]) if self._ends.size else 0
+
+    def __getitem__(self, index: int) -> tuple[int, int]:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        source, target = self._locate(np.asarray([index]))[0]
+        return int(source), int(target)
+
+    def draw(self, seed: int, step: int, count: int) -> Int[np.ndarray, "count 2"]:
+        """`count` pairs with replacement: a pure function of (seed, step), so that a resumed run sees the same ones.
+
+        Raises:
+            ValueError: there is no pair.
+        """
+        if not len(self):
+            raise ValueError("no identity has two usable images, so there is no training pair; check the key points")
+        rng = np.random.default_rng([seed, step])
+        return self._locate(rng.integers(len(self), size=count))
+
+    def _locate(self, indices: Int[np.ndarray, " n"]) -> Int[np.ndarray, "n 2"]:
+        group = np.searchsorted(self._ends, indices, side="right")
+        size = self._sizes[group]
+        within = indices - (self._ends[group] - size * (size - 1))
+        first, second = within // (size - 1), within % (size - 1)
+        second = second + (second >= first)  # skip the image itself
+        return np.stack([self._order[self._starts[group] + first], self._order[self._starts[group] + second]], axis=1)
+
+
+def read_pairs(path: Path, records: Sequence[Record]) -> Int[np.ndarray, "n 2"]:
+    """A pair list in PATN's format (`from,to`) as indices into `records`.
+
+    Raises:
+        ValueError: another header, or a name that is not among the records.
+    """
+    index = {record.name: number for number, record in enumerate(records)}
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        if reader.fieldnames is None or not {"from", "to"} <= set(reader.fieldnames):
+            raise ValueError(f"{path}: no columns 'from' and 'to'; give PATN's pair list")
+        pairs = []
+        for row in reader:
+            for name in (row["from"], row["to"]):
+                if name not in index:
+                    raise ValueError(f"{path}, line {reader.line_num}: {name} is no usable image of this split")
+            pairs.append((index[row["from"]], index[row["to"]]))
+    return np.asarray(pairs, dtype=np.int64).reshape(-1, 2)

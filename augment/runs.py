@@ -1,0 +1,94 @@
+"""A run folder: what was asked for, with which versions, what came of it. It refuses to mix configurations.
+
+RUN/config.json     stage, the resolved configuration, tool and library versions, when it was begun
+RUN/results.json    appears last: the stage is finished
+RUN/...             the stage's own files
+"""
+
+import platform
+import shutil
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from augment import files
+from augment.version import __version__
+
+LIBRARIES = ("torch", "torchvision", "torchreid", "numpy", "h5py", "pillow", "opencv-python-headless")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run's folder; the stage writes its own files beside `config.json`."""
+
+    folder: Path
+    stage: str
+
+    @property
+    def results_path(self) -> Path:
+        return self.folder / "results.json"
+
+    @property
+    def finished(self) -> bool:
+        return self.results_path.exists()
+
+    @property
+    def results(self) -> dict[str, Any]:
+        return files.read_json(self.results_path)
+
+    def finish(self, results: dict[str, Any]) -> Path:
+        """Publish the results; from now on the run is finished."""
+        return files.write_json(self.results_path, results)
+
+
+def open_run(folder: Path, stage: str, config: dict[str, Any], *, force: bool = False) -> Run:
+    """Begin a run in `folder`, or go on with the one that is there.
+
+    `config` is what determines the result (JSON values only): data digest, weights, options; not the device or the
+    number of workers. With `force` whatever this stage left in the folder is removed first.
+
+    Raises:
+        ValueError: the folder holds a run of another stage or configuration, or something that is no run.
+    """
+    saved_path = folder / "config.json"
+    if force and (saved_path.exists() or not _occupied(folder)):
+        shutil.rmtree(folder, ignore_errors=True)
+    if saved_path.exists():
+        saved = files.read_json(saved_path)
+        _refuse_other(folder, saved, stage, config)
+    elif _occupied(folder):
+        raise ValueError(f"{folder}: holds files but no config.json, so it is no run folder; choose another --out")
+    else:
+        header = {"stage": stage, "config": config, "created": datetime.now(UTC).isoformat(timespec="seconds")}
+        files.write_json(saved_path, header | {"versions": versions()})
+    files.remove_parts(folder)
+    return Run(folder, stage)
+
+
+def versions() -> dict[str, str]:
+    """Tool, Python and library versions, as every artefact records them."""
+    found = {"reid-augment": __version__, "python": platform.python_version()}
+    for name in LIBRARIES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "absent"
+    return found
+
+
+def _occupied(folder: Path) -> bool:
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder}: is a file; choose a folder for --out")
+    return folder.exists() and any(not entry.name.endswith(".part") for entry in folder.iterdir())
+
+
+def _refuse_other(folder: Path, saved: dict[str, Any], stage: str, config: dict[str, Any]) -> None:
+    if saved.get("stage") != stage:
+        raise ValueError(f"{folder}: is a {saved.get('stage')} run, not {stage}; choose another --out")
+    old = saved.get("config", {})
+    differing = [key for key in sorted(old.keys() | config.keys()) if old.get(key) != config.get(key)]
+    if differing:
+        changes = ", ".join(f"{key} ({old.get(key)!r} there, {config.get(key)!r} asked)" for key in differing)
+        raise ValueError(f"{folder}: made with another configuration: {changes}; choose another --out or --force")
