@@ -1,0 +1,282 @@
+"""Stage: train a torchreid model on real, or real and synthetic, images, and evaluate it on query and gallery.
+
+RUN/checkpoint.safetensors   the training state after the last epoch; it knows how to rebuild the network
+RUN/epochs.csv               loss, accuracy, learning rate, a row an epoch
+RUN/results.json             mAP, CMC, mINP and the scores of every query
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from augment import audit, files, interruption, runs
+from augment.data.read import read_data
+from augment.data.records import DataSet, Record, digest
+from augment.devices import pick_device
+from augment.journal import Journal
+from augment.store import Reader
+from reid import checkpoint, torchreid_api
+from reid.dataset import MixedDataset
+from reid.features import extract_features
+from reid.metrics import Evaluation, distance_matrix, evaluate
+from reid.mixing import MixPolicy, mix
+from reid.results import results
+from reid.sources import FileSource, cameras, identities
+from reid.training import FREE_OPTIONS, ReidConfig, train
+
+STAGE = "train-reid"
+MATCHES = ("epochs", "iterations")
+
+
+@dataclass(frozen=True)
+class TrainReidConfig:
+    """What to train on what, and how to rank the gallery; `training` and `mixing` hold the options of their parts."""
+
+    training: ReidConfig = field(default_factory=ReidConfig)
+    mixing: MixPolicy = field(default_factory=MixPolicy)
+    match: str = "epochs"  # iterations: synthetic images do not lengthen an epoch, it has as many draws as real images
+    metric: str = "euclidean"
+
+    def __post_init__(self) -> None:
+        if self.match not in MATCHES:
+            raise ValueError(f"match {self.match!r}: must be one of {', '.join(MATCHES)}")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A checked training: what is known before the first image is decoded."""
+
+    dataset: DataSet
+    readers: list[Reader]
+    images: MixedDataset
+    training: ReidConfig
+    provenance: dict[str, Any]
+
+    def __str__(self) -> str:
+        synthetic = int(np.count_nonzero(self.images.synthetic))
+        real = len(self.images.synthetic) - synthetic
+        return f"{real} real and {synthetic} synthetic images of {self.images.num_classes} identities"
+
+
+def prepare(config: TrainReidConfig, data: Path, synthetic: Sequence[Path] = ()) -> Job:
+    """Read and audit data and synthetic sets, and mix them.
+
+    Raises:
+        ValueError: bad data or weights, a synthetic set of another split, an impossible mix.
+    """
+    dataset = read_data(data)
+    audit.require_disjoint(dataset)
+    _require_queries(dataset)
+    readers = [_open_set(path, dataset) for path in synthetic]
+    images, training = _images(config, dataset, readers)
+    return Job(dataset, readers, images, training, _provenance(config, dataset, readers))
+
+
+def run(
+    config: TrainReidConfig,
+    data: Path,
+    out: Path,
+    synthetic: Sequence[Path] = (),
+    *,
+    device: str = "auto",
+    force: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+    log: Callable[[str], None] = lambda line: None,
+) -> Path:
+    """Train on the training split of `data` and the synthetic sets, or go on; returns the path of results.json.
+
+    Raises:
+        ValueError: bad data or weights, a synthetic set of another split, another configuration in `out`.
+        Preempted: stopped by SIGTERM; the epochs done are saved.
+    """
+    compute = pick_device(device)
+    job = prepare(config, data, synthetic)
+    folder = runs.open_run(out, STAGE, _determining(config, job.provenance), force=force)
+    if folder.finished:
+        log("already done")
+        return folder.results_path
+    log(f"{job}, {job.training.model} on {compute}")
+    model, header = _train(job.training, job.images, out, str(compute), progress, log)
+
+    query, gallery = _source(job.dataset.query), _source(job.dataset.gallery)
+    evaluation = _evaluate(config, model, query, gallery, str(compute))
+    log(f"mAP {evaluation.mAP:.1%}, rank-1 {evaluation.cmc[0]:.1%}")
+    found = results(
+        evaluation,
+        query_pids=identities(query),
+        query_camids=cameras(query),
+        num_gallery=len(gallery),
+        config=_plain(config),
+        provenance=job.provenance | {"checkpoint_sha256": files.sha256(out / "checkpoint.safetensors")},
+        images_seen=header["images_seen"],
+        iterations=header["iterations"],
+        seconds=header["seconds"],
+    )
+    return folder.finish(found)
+
+
+def _train(
+    training: ReidConfig,
+    images: MixedDataset,
+    out: Path,
+    device: str,
+    progress: Callable[[int, int], None] | None,
+    log: Callable[[str], None],
+) -> tuple[nn.Module, dict[str, Any]]:
+    """The trained model, and the header of its checkpoint: what was done to get there."""
+    path = out / "checkpoint.safetensors"
+    resume = path.read_bytes() if path.exists() else None
+    done = checkpoint.from_bytes(resume).header["epoch"] if resume is not None else 0
+    if done:
+        log(f"continuing after epoch {done} of {training.epochs}")
+    journal = Journal(out / "epochs.csv", "epoch", done)
+
+    def on_epoch(row: dict[str, Any]) -> None:
+        journal.add(row)
+        journal.write()
+
+    with interruption.on_sigterm() as sigterm:
+
+        def on_step(seen: int, total: int) -> None:
+            if progress is not None:
+                progress(seen, total)
+            sigterm.raise_if_requested(str(out))
+
+        try:
+            model = train(
+                training,
+                images,
+                num_classes=images.num_classes,
+                device=device,
+                resume=resume,
+                on_checkpoint=lambda data: _publish(path, data),
+                on_epoch=on_epoch,
+                progress=on_step,
+            )
+        except RuntimeError:  # a scheduler signals the loader's workers too, whose end the loader reports first
+            sigterm.raise_if_requested(str(out))
+            raise
+    return model, checkpoint.from_bytes(path.read_bytes()).header
+
+
+def _publish(path: Path, data: bytes) -> None:
+    files.write_atomic(path, data)
+
+
+def _images(config: TrainReidConfig, dataset: DataSet, readers: Sequence[Reader]) -> tuple[MixedDataset, ReidConfig]:
+    """The training list, and the options of the training with the length of an epoch filled in."""
+    real = _source(dataset.train)
+    items = mix(real, readers, config.mixing)
+    training = config.training
+    if config.match == "iterations":
+        if training.epoch_images is not None:
+            raise ValueError("match iterations sets the length of an epoch, and so does epoch_images: give one of them")
+        training = replace(training, epoch_images=sum(not item.synthetic for item in items))
+    return MixedDataset([real, *readers], items, training.view), training
+
+
+def _evaluate(
+    config: TrainReidConfig, model: nn.Module, query: FileSource, gallery: FileSource, device: str
+) -> Evaluation:
+    training = config.training
+    query_features, gallery_features = (
+        extract_features(
+            model, source, height=training.height, width=training.width, device=device, workers=training.workers
+        )
+        for source in (query, gallery)
+    )
+    distances = distance_matrix(query_features, gallery_features, config.metric)
+    pids, camids = (identities(query), identities(gallery)), (cameras(query), cameras(gallery))
+    return evaluate(distances, *pids, *camids)
+
+
+def _source(records: Sequence[Record]) -> FileSource:
+    """Images in the order of their names, which does not depend on the file system."""
+    records = sorted(records, key=lambda record: (record.name, record.pid, record.camid))
+    return FileSource([r.path for r in records], [r.pid for r in records], [r.camid for r in records])
+
+
+def _require_queries(dataset: DataSet) -> None:
+    """Say before the training, not after it, that nothing can be evaluated."""
+    seen = {(record.pid, record.camid) for record in dataset.gallery}
+    cameras_of: dict[int, set[int]] = {}
+    for pid, camid in seen:
+        cameras_of.setdefault(pid, set()).add(camid)
+    if not any(cameras_of.get(query.pid, set()) - {query.camid} for query in dataset.query):
+        raise ValueError(
+            f"{dataset.root}: none of its {len(dataset.query)} queries has an image of the same identity from another "
+            f"camera among its {len(dataset.gallery)} gallery images, so there is nothing to evaluate; check query/ "
+            "and bounding_box_test/"
+        )
+
+
+def _open_set(path: Path, dataset: DataSet) -> Reader:
+    """A synthetic set that was made from this training split and from nothing else.
+
+    Raises:
+        ValueError: unfinished, of another split, or with test images among its sources or target poses.
+    """
+    reader = Reader(path)
+    if not reader.attributes.get("complete"):
+        raise ValueError(
+            f"{path}: one part of an unfinished set; run `augment synthesize` to its end and give its X.h5"
+        )
+    remedy = "synthesize from this training split"
+    audit.require_same(str(path), reader.attributes, {"data_digest": dataset.digest}, remedy)
+    used = {reader.files[index] for index in np.union1d(reader.source_index, reader.target_index)}
+    named = {record.name: record for record in (*dataset.query, *dataset.gallery)}
+    audit.require_training_only([named[name] for name in sorted(used & named.keys())], dataset, str(path))
+    return reader
+
+
+def _provenance(config: TrainReidConfig, dataset: DataSet, readers: Sequence[Reader]) -> dict[str, Any]:
+    """What the result rests on. With a portion of the real images, the generator has seen the withheld ones too."""
+    weights = _init_file(config.training)
+    scarce = config.mixing.portion < 1 and len(readers) > 0
+    return {
+        "data_digest": dataset.digest,
+        "test_digest": digest((*dataset.query, *dataset.gallery)),
+        "init_sha256": files.sha256(weights) if weights else None,
+        "synthetic": [
+            {
+                "name": reader.path.name,
+                "sha256": files.sha256(reader.path),
+                "images": len(reader),
+                "plan_sha256": reader.attributes["plan_sha256"],
+                "generator": reader.attributes["generator"],
+            }
+            for reader in readers
+        ],
+        "regime": "G-full" if scarce else None,
+        "versions": runs.versions(),
+    }
+
+
+def _determining(config: TrainReidConfig, provenance: dict[str, Any]) -> dict[str, Any]:
+    """The part of configuration and inputs that determines the result, flat, as the run folder keeps it."""
+    options = _plain(config)
+    training = {key: value for key, value in options.pop("training").items() if key not in (*FREE_OPTIONS, "init")}
+    mixing = {f"mixing_{key}": value for key, value in options.pop("mixing").items()}
+    inputs = {key: provenance[key] for key in ("data_digest", "test_digest", "init_sha256")}
+    sets = [entry["sha256"] for entry in provenance["synthetic"]]
+    return training | mixing | options | inputs | {"synthetic_sha256": sets}
+
+
+def _plain(config: TrainReidConfig) -> dict[str, Any]:
+    """The configuration as JSON values."""
+    return json.loads(json.dumps(asdict(config)))
+
+
+def _init_file(training: ReidConfig) -> Path | None:
+    """The file that the training starts from, if any."""
+    if training.init == "random":
+        return None
+    path = torchreid_api.imagenet_file(training.model) if training.init == "imagenet" else Path(training.init)
+    if not path.is_file():
+        raise ValueError(f"init {path}: no such file; give random, imagenet or the path of a file of weights")
+    return path

@@ -1,0 +1,83 @@
+"""A training state as bytes: safetensors, which cannot run code when loaded, with a JSON header that says what it is.
+
+The tensors `model.<name>` are parameters and buffers, `optimiser.<name>.<moment>` what the optimiser keeps of each.
+"""
+
+import json
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+# The name of the header within safetensors' metadata; one entry, since their order is not kept.
+HEADER = "reid"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Tensors by name, and the header: configuration, epochs done, what it was trained on."""
+
+    tensors: dict[str, Tensor]
+    header: dict[str, Any]
+
+
+def to_bytes(model: nn.Module, optimiser: torch.optim.Optimizer, header: dict[str, Any]) -> bytes:
+    """The state of a model and of its optimiser, whose parameters must be the model's, in the model's order."""
+    tensors = {f"model.{key}": value for key, value in model.state_dict().items()}
+    for (name, _), parameter in zip(model.named_parameters(), _parameters(optimiser), strict=True):
+        for moment, value in optimiser.state[parameter].items():
+            if value is not None:  # SGD without momentum
+                tensors[f"optimiser.{name}.{moment}"] = torch.as_tensor(value)
+    plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+    return safetensors.torch.save(plain, {HEADER: json.dumps(header)})
+
+
+def from_bytes(data: bytes) -> Checkpoint:
+    """The checkpoint in `data`.
+
+    Raises:
+        ValueError: cut off, or no checkpoint of a re-ID training.
+    """
+    try:
+        tensors = safetensors.torch.load(data)
+        (length,) = struct.unpack_from("<Q", data)
+        header = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][HEADER])
+    except (safetensors.SafetensorError, struct.error, KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"not a checkpoint of a re-ID training, or a damaged one ({error!r}): give another, or train from the start"
+        ) from error
+    return Checkpoint(tensors, header)
+
+
+def restore_model(checkpoint: Checkpoint, model: nn.Module) -> None:
+    """Copy the weights into the model.
+
+    Raises:
+        ValueError: they are of another model.
+    """
+    own = [key for key in checkpoint.tensors if key.startswith("model.")]
+    weights = {key.removeprefix("model."): checkpoint.tensors[key] for key in own}
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ValueError(f"the checkpoint's tensors are not those of its model: {str(error)[:200]}") from error
+
+
+def restore_optimiser(checkpoint: Checkpoint, model: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+    """Put the moments back, in the memory layout of their parameters: another layout may round differently."""
+    parameters = dict(zip((name for name, _ in model.named_parameters()), _parameters(optimiser), strict=True))
+    for key, value in checkpoint.tensors.items():
+        if key.startswith("optimiser."):
+            name, _, moment = key.removeprefix("optimiser.").rpartition(".")
+            parameter = parameters[name]
+            if value.shape == parameter.shape and moment != "step":
+                value = torch.empty_like(parameter, requires_grad=False).copy_(value)
+            optimiser.state[parameter][moment] = value
+
+
+def _parameters(optimiser: torch.optim.Optimizer) -> list[Tensor]:
+    return [parameter for group in optimiser.param_groups for parameter in group["params"]]

@@ -1,0 +1,132 @@
+"""The one place that imports torchreid: its models and optimisers, and the files that hold their weights.
+
+PyPI's torchreid 0.2.5 keeps its modules in `torchreid.reid`, upstream in `torchreid`; both offer them as attributes of
+the package, which is all that is used here. Nothing is imported before it is asked for, and nothing is downloaded.
+"""
+
+import difflib
+import functools
+import os
+import warnings
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+OPTIMISERS = ("adam", "amsgrad", "sgd", "rmsprop")
+
+# The layers that start at random under ImageNet weights: the classifier, and a head that the weights' network lacks.
+NEW_LAYERS = ("classifier.", "fc.")
+
+# torchvision's names of the ImageNet weights that torchreid uses for these models.
+TORCHVISION_FILES = {
+    "resnet18": "resnet18-5c106cde.pth",
+    "resnet34": "resnet34-333f7ec4.pth",
+    "resnet50": "resnet50-19c8e357.pth",
+    "resnet50_fc512": "resnet50-19c8e357.pth",
+    "resnet101": "resnet101-5d3b4d8f.pth",
+    "resnet152": "resnet152-b121ed2d.pth",
+}
+
+
+@functools.cache
+def torchreid() -> ModuleType:
+    """The package, whichever layout it has."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"\s*Cython evaluation", category=UserWarning)
+        import torchreid as package
+    return package
+
+
+def model_names() -> list[str]:
+    """Every model that torchreid can build."""
+    return sorted(vars(torchreid().models)["__model_factory"])
+
+
+def build_model(name: str, num_classes: int) -> nn.Module:
+    """A model with random weights, drawn from torch's global generator.
+
+    Raises:
+        ValueError: no model of that name; the message holds similar ones.
+    """
+    if name not in model_names():
+        close = difflib.get_close_matches(name, model_names(), n=3, cutoff=0.4) or ["osnet_x0_25", "resnet50"]
+        raise ValueError(f"model {name!r} is not one of torchreid's; did you mean {', '.join(close)}?")
+    return torchreid().models.build_model(name, num_classes, loss="softmax", pretrained=False, use_gpu=False)
+
+
+def build_optimiser(model: nn.Module, name: str, learning_rate: float, weight_decay: float) -> torch.optim.Optimizer:
+    """torchreid's optimiser with the betas of its training scripts; its API's default for the second is 0.99."""
+    return torchreid().optim.build_optimizer(
+        model, name, lr=learning_rate, weight_decay=weight_decay, adam_beta1=0.9, adam_beta2=0.999
+    )
+
+
+def imagenet_file(name: str) -> Path:
+    """The file with a model's ImageNet weights, where torchreid or torch keep it after a download.
+
+    Raises:
+        ValueError: it is in none of the usual places; the message says where to put it.
+    """
+    home = Path(os.environ.get("TORCH_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "torch")
+    names = [f"{name}_imagenet.pth", *([TORCHVISION_FILES[name]] if name in TORCHVISION_FILES else [])]
+    folders = (home.expanduser() / "checkpoints", home.expanduser() / "hub" / "checkpoints")
+    places = [folder / filename for filename in names for folder in folders]
+    found = next((place for place in places if place.is_file()), None)
+    if found is None:
+        raise ValueError(
+            f"init imagenet: no ImageNet weights of {name}; put torchreid's file at {places[0]}, or give its path, or "
+            "use init random"
+        )
+    return found
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Copy the weights in a .pth or .safetensors file into a model; its classifier may be one of other identities.
+
+    Raises:
+        ValueError: not readable, or of another model.
+    """
+    found = {key.removeprefix("module.").removeprefix("model."): value for key, value in _read_weights(path).items()}
+    own = model.state_dict()
+    matching = {key: value for key, value in found.items() if key in own and own[key].shape == value.shape}
+    absent = [key for key in own if key not in matching and not _may_be_absent(key)]
+    if absent:
+        raise ValueError(
+            f"{path}: holds {len(matching)} of the {len(own)} tensors of this model; missing or of another shape are "
+            f"{', '.join(absent[:3])} ({len(absent)} in all): use weights of the same model"
+        )
+    model.load_state_dict(matching, strict=False)
+
+
+def _may_be_absent(key: str) -> bool:
+    return key.startswith(NEW_LAYERS) or key.endswith("num_batches_tracked")
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file of weights; give 'random', 'imagenet' or the path of a file")
+    try:
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
+        with torch.serialization.safe_globals(_numpy_globals()):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch and safetensors raise a dozen kinds on broken or unsafe files
+        raise ValueError(f"{path}: cannot be read as weights ({_first_line(error)})") from error
+    content = content.get("state_dict", content) if isinstance(content, dict) else {}
+    return {key: value for key, value in content.items() if isinstance(value, Tensor)}
+
+
+def _numpy_globals() -> list[Any]:
+    """What torchreid's checkpoints hold beside tensors: rank-1 as a NumPy scalar, under old and new module names."""
+    scalar = np.float32(0).__reduce__()[0]
+    names = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
+    return [*((scalar, name) for name in names), np.dtype, np.dtypes.Float32DType, np.dtypes.Float64DType]
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__

@@ -1,0 +1,85 @@
+"""Names, optimisers and weight files."""
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from reid import torchreid_api
+
+
+def test_an_unknown_model_gets_suggestions():
+    with pytest.raises(ValueError, match=r"'osnet_x025' .* did you mean osnet_x0_25"):
+        torchreid_api.build_model("osnet_x025", 4)
+
+
+def test_every_optimiser_is_built_with_our_betas():
+    model = torch.nn.Linear(2, 2)
+    for name in torchreid_api.OPTIMISERS:
+        optimiser = torchreid_api.build_optimiser(model, name, 0.1, 0.01)
+        assert optimiser.param_groups[0].get("betas", (0.9, 0.999)) == (0.9, 0.999)
+
+
+def weights_of(model):
+    return {key: value.clone() for key, value in model.state_dict().items()}
+
+
+def filled(model, value):
+    return {key: torch.full_like(tensor, value) for key, tensor in weights_of(model).items()}
+
+
+@pytest.fixture
+def model():
+    return torchreid_api.build_model("osnet_x0_25", 4)
+
+
+def test_imagenet_weights_are_found_in_the_cache(model, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    with pytest.raises(ValueError, match=r"checkpoints/osnet_x0_25_imagenet\.pth"):
+        torchreid_api.imagenet_file("osnet_x0_25")
+    path = tmp_path / "checkpoints" / "osnet_x0_25_imagenet.pth"
+    path.parent.mkdir()
+    weights = {"module." + key: value for key, value in filled(model, 2).items() if "classifier" not in key}
+    torch.save(weights | {"module.classifier.weight": torch.zeros(1000, 512)}, path)
+    before = model.classifier.weight.clone()
+    torchreid_api.load_weights(model, torchreid_api.imagenet_file("osnet_x0_25"))
+    assert (model.conv1.conv.weight == 2).all()
+    assert torch.equal(model.classifier.weight, before)
+
+
+def test_torchreids_own_checkpoints_load(model, tmp_path):
+    state = {"state_dict": filled(model, 3), "epoch": 60, "rank1": np.float32(0.9), "optimizer": {"state": {}}}
+    torchreid_api.torchreid().utils.save_checkpoint(dict(state), str(tmp_path))
+    torchreid_api.load_weights(model, tmp_path / "model.pth.tar-60")
+    assert (model.classifier.weight == 3).all()
+
+
+def test_safetensors_load(model, tmp_path):
+    safetensors.torch.save_file(filled(model, 4), tmp_path / "weights.safetensors")
+    torchreid_api.load_weights(model, tmp_path / "weights.safetensors")
+    assert (model.classifier.bias == 4).all()
+
+
+def test_weights_of_another_model_are_an_error(model, tmp_path):
+    torch.save(torchreid_api.build_model("osnet_x0_5", 4).state_dict(), tmp_path / "other.pth")
+    with pytest.raises(ValueError, match=r"other\.pth: holds .* of the .* tensors of this model"):
+        torchreid_api.load_weights(model, tmp_path / "other.pth")
+
+
+class Evil:
+    def __reduce__(self):
+        return eval, ("1 / 0",)
+
+
+def test_code_in_a_file_is_not_run(model, tmp_path):
+    torch.save({"state_dict": Evil()}, tmp_path / "evil.pth")
+    with pytest.raises(ValueError, match="cannot be read as weights"):
+        torchreid_api.load_weights(model, tmp_path / "evil.pth")
+
+
+def test_a_broken_or_missing_file_is_named(model, tmp_path):
+    (tmp_path / "broken.pth").write_bytes(b"PK nonsense")
+    with pytest.raises(ValueError, match=r"broken\.pth: cannot be read"):
+        torchreid_api.load_weights(model, tmp_path / "broken.pth")
+    with pytest.raises(ValueError, match="no such file"):
+        torchreid_api.load_weights(model, tmp_path / "absent.pth")
