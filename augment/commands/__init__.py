@@ -1,0 +1,1 @@
+"""One thin module a command: options -> configuration -> one stage -> the path made."""

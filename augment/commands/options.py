@@ -1,0 +1,102 @@
+"""What commands share: common options, configuration files, progress bars."""
+
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from tqdm import tqdm
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+DATA = click.argument("data", type=click.Path(path_type=Path))
+
+
+def existing(kind: str = "file") -> click.Path:
+    """A path that must be there; `kind` is file or any."""
+    return click.Path(exists=True, dir_okay=kind == "any", path_type=Path)
+
+
+def out(help_text: str) -> Callable[[Command], Command]:
+    return click.option("--out", required=True, type=click.Path(path_type=Path), help=help_text)
+
+
+seed = click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of everything random.")
+device = click.option(
+    "--device", default="auto", show_default=True, metavar="{auto,cpu,cuda,cuda:N,mps}", help="Where to compute."
+)
+force = click.option("--force", is_flag=True, help="Start afresh: remove what an earlier run left in --out.")
+poses = click.option("--poses", type=existing(), help="Key points in PATN's CSV format, where DATA holds none.")
+dry_run = click.option("--dry-run", is_flag=True, help="Check the input, say what would be done, and stop.")
+
+
+def _read_config(ctx: click.Context, parameter: click.Parameter, path: Path | None) -> None:
+    """Make the file's values the defaults of the options, so that the command line wins."""
+    if path is None:
+        return
+    values = _parse(path)
+    known = {p.name for p in ctx.command.params if isinstance(p, click.Option)} - {"config"}
+    unknown = sorted(key for key in values if key.replace("-", "_") not in known)
+    if unknown:
+        expected = ", ".join(sorted(name.replace("_", "-") for name in known if name))
+        raise click.BadParameter(
+            f"{path}: unknown key {', '.join(unknown)}; expected some of {expected}", ctx, parameter
+        )
+    ctx.default_map = {
+        **(ctx.default_map or {}),
+        **{key.replace("-", "_"): value for key, value in values.items()},
+    }
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    if path.suffix.lower() == ".toml":
+        try:
+            return tomllib.loads(path.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ValueError(f"--config: {path}: not TOML ({error})") from None
+    if path.suffix.lower() in (".yaml", ".yml"):
+        import yaml  # here, because most commands are started without it
+
+        try:
+            values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ValueError(f"--config: {path}: not YAML ({' '.join(str(error).split())})") from None
+        if not isinstance(values, dict):
+            raise ValueError(f"--config: {path}: holds no table of options")
+        return values
+    raise ValueError(f"--config: {path}: expected a .toml, .yaml or .yml file")
+
+
+config = click.option(
+    "--config", type=existing(), callback=_read_config, is_eager=True, expose_value=False,
+    help="Options from a TOML or YAML file; the command line wins.",
+)  # fmt: skip
+
+
+def common(command: Command) -> Command:
+    """--seed, --device, --force, --config."""
+    for option in (config, force, device, seed):
+        command = option(command)
+    return command
+
+
+@contextmanager
+def progress_bar(description: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr with rate and time left, driven by (done, total)."""
+    with tqdm(desc=description, unit=unit, file=sys.stderr, dynamic_ncols=True, unit_scale=False) as bar:
+
+        def update(done: int, total: int) -> None:
+            if bar.total != total:
+                bar.reset(total)
+                bar.n = bar.initial = done
+            bar.update(done - bar.n)
+
+        yield update
+
+
+def log(line: str) -> None:
+    """A line on stderr, beside the bar rather than through it."""
+    tqdm.write(line, file=sys.stderr)

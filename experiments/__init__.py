@@ -1,0 +1,1 @@
+"""Ablations and recipes: one reviewed file each, run from a checkout."""
