@@ -48,12 +48,21 @@ def require_same(what: str, found: Mapping[str, Any], expected: Mapping[str, Any
     Raises:
         ValueError: a key of `expected` has another value in `found`.
     """
+    found, expected = flat(found), flat(expected)
     differing = [key for key in expected if found.get(key) != expected[key]]
     if differing:
         changes = ", ".join(
             f"{key} ({_short(found.get(key))} there, {_short(expected[key])} here)" for key in differing
         )
         raise ValueError(f"{what}: its provenance contradicts this data: {changes}; {remedy}")
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, with keys such as `config.seed`."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return found
 
 
 def _some(pids: Iterable[int], most: int = 5) -> str:

@@ -5,16 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from augment import audit
 from augment.data import keypoints, market1501
-from augment.data.images import read_image
+from augment.data.images import glance, read_image
 from augment.data.manifest import read_manifest
 from augment.data.records import DISTRACTOR, JUNK, DataSet, Record
 
 MOST_NAMED = 5
-JPEG_END = b"\xff\xd9"
 
 
 @dataclass
@@ -82,7 +79,7 @@ def _check_images(records: list[Record], deep: bool, report: Report) -> None:
     broken, sizes = [], set()
     for record in records:
         try:
-            sizes.add(read_image(record.path).shape[:2] if deep else _glance(record.path))
+            sizes.add(read_image(record.path).shape[:2] if deep else glance(record.path))
         except ValueError as error:
             broken.append(str(error))
     if broken:
@@ -90,25 +87,6 @@ def _check_images(records: list[Record], deep: bool, report: Report) -> None:
     if len(sizes) > 1:
         listed = ", ".join(f"{height}x{width}" for height, width in sorted(sizes)[:MOST_NAMED])
         report.warnings.append(f"images of {len(sizes)} sizes ({listed}): generators need one size")
-
-
-def _glance(path: Path) -> tuple[int, int]:
-    """(height, width) from the header; a JPEG must also end as one, which a truncated download does not."""
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-            kind = image.format
-        if kind == "JPEG" and not _tail(path).endswith(JPEG_END):
-            raise ValueError(f"{path}: truncated JPEG (no end marker)")
-    except OSError as error:
-        raise ValueError(f"{path}: {error}") from None
-    return height, width
-
-
-def _tail(path: Path, length: int = 64) -> bytes:
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - length))
-        return file.read().rstrip(b"\0")
 
 
 def _check_points(dataset: DataSet, poses: Path | None, report: Report) -> None:

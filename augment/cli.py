@@ -43,11 +43,15 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=LazyGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__, prog_name="augment")
-@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
 @click.pass_context
-def group(ctx: click.Context, debug: bool) -> None:
+def group(ctx: click.Context) -> None:
     """Pose-transfer data augmentation for person re-identification.
 
     \b
@@ -62,7 +66,8 @@ def group(ctx: click.Context, debug: bool) -> None:
       augment train-reid data --out runs/real
       augment train-reid data --synthetic synthetic.h5 --out runs/mixed
     """
-    ctx.obj = {"debug": debug}
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
 
 
 def main() -> None:
@@ -97,19 +102,16 @@ def _usage(error: click.ClickException) -> str:
     if isinstance(error, click.MissingParameter):
         return f"{_parameter(error)}: missing; see --help"
     if isinstance(error, click.BadParameter):
-        return f"{_parameter(error)}: {error.message}"
-    return error.format_message()
+        return f"{_parameter(error)}: {' '.join(error.message.split())}"
+    return f"{' '.join(error.format_message().split())} See --help."
 
 
 def _parameter(error: click.BadParameter) -> str:
     if error.param_hint:
         return error.param_hint if isinstance(error.param_hint, str) else "/".join(error.param_hint)
-    parameter = error.param
-    return (
-        (parameter.opts[0] if isinstance(parameter, click.Option) else parameter.make_metavar(error.ctx))
-        if parameter and error.ctx
-        else "?"
-    )
+    if isinstance(error.param, click.Option):
+        return error.param.opts[0]
+    return error.param.human_readable_name if error.param else "?"
 
 
 def _one_line(error: ValueError | OSError) -> str:

@@ -22,12 +22,24 @@ def appearing(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.part")
     try:
-        yield part
-        sync(part)
-        part.replace(path)
-        sync(path.parent)
+        with naming(path):
+            yield part
+            sync(part)
+            part.replace(path)
+            sync(path.parent)
     except BaseException:
         part.unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let the disk's complaints name `path`: a full disk is reported without any name."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
         raise
 
 
@@ -73,7 +85,8 @@ def sha256(path: Path) -> str:
 def remove_parts(folder: Path) -> None:
     """Remove temporary files that killed processes of this machine left in `folder`; those of living ones stay."""
     for part in folder.glob(f".*.{socket.gethostname()}.*.part"):
-        if not _alive(int(part.name.split(".")[-2])):
+        process = part.name.split(".")[-2]
+        if process.isdigit() and not _alive(int(process)):
             part.unlink(missing_ok=True)
 
 

@@ -75,7 +75,7 @@ def draw_plan(split: Posed, policy: str, budget: Budget, seed: int) -> Plan:
     )
 
 
-def coverage(plan: Plan) -> dict[str, float]:
+def coverage(plan: Plan) -> dict[str, int | float]:
     """What a plan covers: images, identities, cameras, images an identity (least, mean, most)."""
     _, per_identity = np.unique(plan.pid, return_counts=True)
     return {

@@ -16,6 +16,14 @@ from typing import Any
 from augment import files
 from augment.version import __version__
 
+# What each stage leaves in its folder, beside the two files above; only this is removed with --force.
+ARTEFACTS: dict[str, tuple[str, ...]] = {
+    "train-generator": (
+        "generator.safetensors", "checkpoint.safetensors", "losses.csv", "samples-*.png", "held-out.png",
+    ),
+    "train-reid": ("checkpoint.safetensors", "epochs.csv"),
+    "demo": ("data", "generator", "reid", "synthetic.h5", "synthetic.shards", "synthetic.png", "report.html"),
+}  # fmt: skip
 LIBRARIES = ("torch", "torchvision", "torchreid", "numpy", "h5py", "pillow", "opencv-python-headless")
 
 
@@ -47,20 +55,22 @@ def open_run(folder: Path, stage: str, config: dict[str, Any], *, force: bool = 
     """Begin a run in `folder`, or go on with the one that is there.
 
     `config` is what determines the result (JSON values only): data digest, weights, options; not the device or the
-    number of workers. With `force` whatever this stage left in the folder is removed first.
+    number of workers. With `force` whatever this stage left in the folder is removed first; other files stay.
 
     Raises:
         ValueError: the folder holds a run of another stage or configuration, or something that is no run.
     """
     saved_path = folder / "config.json"
-    if force and (saved_path.exists() or not _occupied(folder)):
-        shutil.rmtree(folder, ignore_errors=True)
     if saved_path.exists():
         saved = files.read_json(saved_path)
-        _refuse_other(folder, saved, stage, config)
+        _refuse_other_stage(folder, saved, stage)
+        if force:
+            _remove_artefacts(folder, stage)
+        else:
+            _refuse_other_config(folder, saved, config)
     elif _occupied(folder):
         raise ValueError(f"{folder}: holds files but no config.json, so it is no run folder; choose another --out")
-    else:
+    if not saved_path.exists():
         header = {"stage": stage, "config": config, "created": datetime.now(UTC).isoformat(timespec="seconds")}
         files.write_json(saved_path, header | {"versions": versions()})
     files.remove_parts(folder)
@@ -84,10 +94,25 @@ def _occupied(folder: Path) -> bool:
     return folder.exists() and any(not entry.name.endswith(".part") for entry in folder.iterdir())
 
 
-def _refuse_other(folder: Path, saved: dict[str, Any], stage: str, config: dict[str, Any]) -> None:
-    if saved.get("stage") != stage:
-        raise ValueError(f"{folder}: is a {saved.get('stage')} run, not {stage}; choose another --out")
-    old = saved.get("config", {})
+def _remove_artefacts(folder: Path, stage: str) -> None:
+    """The configuration goes last, so that a kill in between leaves a folder that is still recognised."""
+    for pattern in ("results.json", *ARTEFACTS.get(stage, ()), "config.json"):
+        for path in sorted(folder.glob(pattern)):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+
+def _refuse_other_stage(folder: Path, saved: Any, stage: str) -> None:
+    if not isinstance(saved, dict) or not isinstance(saved.get("config"), dict) or "stage" not in saved:
+        raise ValueError(f"{folder}: holds a config.json of something else; choose another --out")
+    if saved["stage"] != stage:
+        raise ValueError(f"{folder}: is a {saved['stage']} run, not {stage}; choose another --out")
+
+
+def _refuse_other_config(folder: Path, saved: dict[str, Any], config: dict[str, Any]) -> None:
+    old = saved["config"]
     differing = [key for key in sorted(old.keys() | config.keys()) if old.get(key) != config.get(key)]
     if differing:
         changes = ", ".join(f"{key} ({old.get(key)!r} there, {config.get(key)!r} asked)" for key in differing)

@@ -8,11 +8,13 @@
 The schema and what was measured to survive a kill are described in docs/hdf5-format.md.
 """
 
+import contextlib
 import hashlib
 import json
+import math
 import os
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +24,7 @@ import h5py
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from augment import files
+from augment import audit, files
 
 SCHEMA = 1
 SHARD_ROWS = 1024
@@ -87,10 +89,12 @@ def begin(folder: Path, plan: Plan, provenance: dict[str, Any]) -> dict[str, Any
     """
     manifest = {"rows": len(plan), "plan_sha256": plan.sha256, **provenance}
     path = folder / MANIFEST
+    if path.exists() and not _is_unfinished_set(folder):
+        raise ValueError(f"{path}: is no manifest of a synthetic set; choose another --out")
     if path.exists():
-        saved = files.read_json(path)
+        saved, asked = audit.flat(files.read_json(path)), audit.flat(manifest)
         differing = [
-            key for key in sorted(saved.keys() | manifest) if key != "created" and saved.get(key) != manifest.get(key)
+            key for key in sorted(saved.keys() | asked) if key != "created" and saved.get(key) != asked.get(key)
         ]
         if differing:
             raise ValueError(
@@ -100,12 +104,17 @@ def begin(folder: Path, plan: Plan, provenance: dict[str, Any]) -> dict[str, Any
     elif folder.exists() and {entry.name for entry in folder.glob("[!.]*")} - {PLAN}:
         raise ValueError(f"{folder}: holds files that are no unfinished synthetic set; choose another --out")
     files.remove_parts(folder)
-    if path.exists():
-        return files.read_json(path)
-    manifest |= {"created": datetime.now(UTC).isoformat(timespec="seconds")}
-    files.write_atomic(folder / PLAN, _plan_bytes(plan, manifest))
-    files.write_json(path, manifest)
+    begun = path.exists()
+    manifest = files.read_json(path) if begun else manifest | {"created": _now()}
+    if not (folder / PLAN).exists():
+        files.write_atomic(folder / PLAN, _plan_bytes(plan, manifest))
+    if not begun:
+        files.write_json(path, manifest)
     return manifest
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def missing_shards(folder: Path, plan: Plan) -> list[int]:
@@ -138,8 +147,9 @@ def merge(folder: Path, plan: Plan, out: Path, attributes: dict[str, Any]) -> Pa
         ValueError: a shard is missing or damaged, named.
         OSError: no space, before anything is written.
     """
-    first = Reader(shard_path(folder, 0))
-    height, width = first.size
+    pixels, _ = _read_shard(shard_path(folder, 0), plan, plan.rows(0))
+    height, width = pixels.shape[1:3]
+    files.remove_parts(out.parent)
     with files.appearing(out) as part:
         _require_space(part, len(plan) * (height * width * 3 + 1024) + 2**20)
         with h5py.File(part, "w") as file:
@@ -148,22 +158,62 @@ def merge(folder: Path, plan: Plan, out: Path, attributes: dict[str, Any]) -> Pa
             images = _create_images(file, (len(plan), height, width, 3))
             checksums = file.create_dataset("crc32", (len(plan),), "<u4")
             for shard in range(plan.shards):
-                path = shard_path(folder, shard)
-                with h5py.File(path, "r") as source:
-                    pixels = _read(source, "images")
-                    stored = _read(source, "crc32")
-                if not np.array_equal(_checksums(pixels), stored):
-                    raise ValueError(f"{path}: damaged (checksum differs); remove it and run the same command again")
                 rows = plan.rows(shard)
+                pixels, stored = _read_shard(shard_path(folder, shard), plan, rows)
                 images[rows.start : rows.stop] = pixels
                 checksums[rows.start : rows.stop] = stored
     remove_shards(folder)
     return out
 
 
+def _read_shard(path: Path, plan: Plan, rows: range) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels and checksums of a shard of this very plan."""
+    remedy = "remove it and run the same command again"
+    try:
+        shard = Reader(path)
+        if shard.attributes["plan_sha256"] != plan.sha256 or shard.attributes["start"] != rows.start:
+            raise ValueError(f"{path}: a shard of another plan")
+        with h5py.File(path, "r") as file:
+            pixels, stored = _read(file, "images"), _read(file, "crc32")
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{error}; {remedy}") from None
+    if len(pixels) != len(rows) or not np.array_equal(_checksums(pixels), stored):
+        raise ValueError(f"{path}: damaged (checksum differs); {remedy}")
+    return pixels, stored
+
+
+def remove_set(out: Path) -> None:
+    """Remove a synthetic set and its shards, to begin it afresh.
+
+    Raises:
+        ValueError: `out` is something else, which is left alone.
+    """
+    if out.exists():
+        try:
+            with _opened(out) as file:
+                ours = "plan_sha256" in file.attrs
+        except ValueError:
+            ours = False
+        if not ours:
+            raise ValueError(
+                f"{out}: not recognised as a synthetic set, so --force leaves it; remove it or choose another --out"
+            )
+        out.unlink()
+    remove_shards(shard_folder(out))
+
+
+def _is_unfinished_set(folder: Path) -> bool:
+    try:
+        return "plan_sha256" in files.read_json(folder / MANIFEST)
+    except (OSError, ValueError, TypeError):
+        return False
+
+
 def remove_shards(folder: Path) -> None:
     """Remove what a finished set no longer needs; the manifest goes last, so that a kill in between is recognised."""
-    if not folder.exists():
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+    if not _is_unfinished_set(folder):
         return
     for path in [*sorted(folder.glob("part-*.h5")), folder / PLAN, folder / MANIFEST]:
         path.unlink(missing_ok=True)
@@ -183,7 +233,7 @@ class Reader:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._handle: tuple[int, h5py.File] | None = None
-        with _opened(path) as file:
+        with _opened(path) as file, _naming(path):
             self.attributes = _attributes(path, file)
             _validate(path, file)
             shape = _dataset(file, "images").shape
@@ -232,6 +282,17 @@ class Reader:
         return self.__dict__ | {"_handle": None}
 
 
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Every complaint of HDF5 about a damaged file becomes one that names it."""
+    try:
+        yield
+    except (OSError, KeyError, RuntimeError, TypeError, ValueError, MemoryError) as error:
+        if str(error).startswith(str(path)):
+            raise
+        raise ValueError(f"{path}: damaged ({str(error)[:120]}); synthesize it again") from None
+
+
 def _opened(path: Path) -> h5py.File:
     if not path.is_file():
         raise ValueError(f"{path}: no such file; make a synthetic set with `augment synthesize`")
@@ -250,6 +311,8 @@ def _attributes(path: Path, file: h5py.File) -> dict[str, Any]:
             f"{path}: synthetic set of schema {schema}, this version reads schema {SCHEMA}; synthesize it again"
         )
     attributes = {key: value.item() if isinstance(value, np.generic) else value for key, value in file.attrs.items()}
+    if not all(isinstance(value, str | int | float) for value in attributes.values()):
+        raise ValueError(f"{path}: attributes that are neither text nor numbers, which are refused")
     try:
         return attributes | {key: json.loads(attributes[key]) for key in JSON_ATTRIBUTES}
     except (json.JSONDecodeError, TypeError) as error:
@@ -269,12 +332,18 @@ def _validate(path: Path, file: h5py.File) -> None:
     images, table = _dataset(file, "images"), _dataset(file, "files")
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
         raise ValueError(f"{path}: images are {images.dtype} {images.shape}, expected uint8 (n, h, w, 3)")
-    if int(np.prod(images.shape)) > path.stat().st_size:
-        raise ValueError(f"{path}: declares {images.shape} bytes of images but has {path.stat().st_size:,}; truncated?")
+    if not math.prod(images.shape):
+        raise ValueError(f"{path}: holds no image; synthesize it again")
+    for dataset in (images, table):
+        declared = math.prod(dataset.shape) * dataset.dtype.itemsize
+        if declared > path.stat().st_size:
+            raise ValueError(f"{path}: declares {declared:,} bytes but has {path.stat().st_size:,}; truncated?")
+    if table.dtype.kind != "S" or table.ndim != 1:
+        raise ValueError(f"{path}: files are {table.dtype} {table.shape}, expected a column of names")
     for name, kind in (*COLUMNS.items(), ("crc32", "<u4")):
-        column = _dataset(file, name)
-        if column.dtype != np.dtype(kind) or column.shape[:1] != images.shape[:1]:
-            raise ValueError(f"{path}: {name} is {column.dtype} {column.shape}, expected {kind} for {len(images)} rows")
+        column, shape = _dataset(file, name), (len(images), *((18, 2) if name == "target_pose" else ()))
+        if column.dtype != np.dtype(kind) or column.shape != shape:
+            raise ValueError(f"{path}: {name} is {column.dtype} {column.shape}, expected {kind} {shape}")
     for name in ("source_index", "target_index"):
         values = _read(file, name)
         if values.size and not (values.min() >= 0 and values.max() < table.shape[0]):

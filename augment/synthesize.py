@@ -98,8 +98,7 @@ def run(
     job = prepare(config, data, generator, annotation=annotation, device=device)
     folder = store.shard_folder(out)
     if force:
-        out.unlink(missing_ok=True)
-        store.remove_shards(folder)
+        store.remove_set(out)
     if out.exists():
         _refuse_other(out, job)
         store.remove_shards(folder)
@@ -203,6 +202,6 @@ def _provenance(config: SynthesizeConfig, dataset: DataSet, generator: Path, poi
 def _refuse_other(out: Path, job: Job) -> None:
     found = store.Reader(out).attributes
     expected = {"plan_sha256": job.plan.sha256} | {
-        key: job.provenance[key] for key in ("config", "generator", "data_digest")
+        key: job.provenance[key] for key in ("config", "generator", "data_digest", "points_digest")
     }
     audit.require_same(str(out), found, expected, "choose another --out, or --force to replace it")

@@ -20,13 +20,14 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from augment import audit, files, interruption, runs, sheets
-from augment.data import feed, keypoints
+from augment.data import feed, images, keypoints
 from augment.data.pairs import Pairs
 from augment.data.read import read_data
 from augment.data.records import DataSet, Record
 from augment.devices import pick_device
 from augment.journal import Journal
 from generators import checkpoint, losses
+from generators.registry import PRESETS
 from generators.tensors import to_uint8
 from generators.training import TrainingConfig, TrainingState, train
 
@@ -59,6 +60,7 @@ class Job:
     points: dict[str, keypoints.Points]
     records: tuple[Record, ...]
     pairs: Pairs
+    held_out: list[Record]  # test images with key points
     determining: dict[str, Any]
     features: losses.VGG19Features | None
     init: dict[str, Tensor] | None
@@ -88,7 +90,8 @@ def prepare(config: TrainGeneratorConfig, data: Path, poses: Path | None = None)
     init = None
     if config.init is not None:
         init = dict(checkpoint.load_generator(config.init).state_dict())
-        wanted = {"model": config.model, "preset": config.preset}
+        network = asdict(PRESETS[config.model][config.preset])
+        wanted = {"model": config.model, "preset": config.preset, "config": network}
         audit.require_same(
             f"--init {config.init}", checkpoint.read_metadata(config.init), wanted, "give its --model and --preset"
         )
@@ -102,7 +105,9 @@ def prepare(config: TrainGeneratorConfig, data: Path, poses: Path | None = None)
         "data_digest": dataset.digest,
         "points_digest": keypoints.digest(records, points),
     }
-    return Job(dataset, points, records, pairs, determining, features, init)
+    test = (*dataset.query, *dataset.gallery)
+    held_out = [r for r in test if r.name in points and keypoints.has_torso(points[r.name])]
+    return Job(dataset, points, records, pairs, held_out, determining, features, init)
 
 
 def run(
@@ -126,6 +131,8 @@ def run(
     """
     compute = pick_device(device)
     job = prepare(config, data, poses)
+    if not (out / "results.json").exists():
+        images.require_readable((*job.records, *job.held_out))
     folder = runs.open_run(out, STAGE, job.determining, force=force)
     weights_path = out / "generator.safetensors"
     if folder.finished:
@@ -140,10 +147,10 @@ def run(
     features = job.features.to(compute) if job.features is not None else None
     seconds = _train(state, batches, features, config, out, progress)
 
-    results = _evaluate(state.published, job, config.same_camera, split.size, out)
     trained = {"trained_on": job.dataset.digest, "images_seen": state.images_seen}
     weights = checkpoint.generator_to_bytes(config.model, config.preset, state.published, extra=trained)
     files.write_atomic(weights_path, weights)
+    results = _evaluate(state.published, job, config.same_camera, split.size, out)
     totals = {
         "images_seen": state.images_seen,
         "seconds": round(seconds, 1),
@@ -163,12 +170,12 @@ def _train(
 ) -> float:
     """Step until done, saving and drawing on the way; the seconds that this process spent."""
     shown = batches.pairs.draw(config.training.seed, 2**31, SHEET_PAIRS)
-    journal = _LossJournal(out / "losses.csv", state.images_seen)
+    journal = _LossJournal(out / "losses.csv", state.images_seen, config.training)
     started = saved_at = time.monotonic()
 
     def save() -> None:
+        journal.write()  # first: rows past the checkpoint are dropped on resuming, missing ones would stay missing
         files.write_atomic(out / "checkpoint.safetensors", checkpoint.to_bytes(*state.tensors()))
-        journal.write()
 
     with interruption.on_sigterm() as sigterm:
         for step_losses in train(state, batches.batch_at, features):
@@ -219,8 +226,7 @@ def _evaluate(
     generator: torch.nn.Module, job: Job, same_camera: bool, size: tuple[int, int], out: Path
 ) -> dict[str, Any]:
     """Mean absolute error in grey levels on pairs of held-out (test) identities, beside that of copying the source."""
-    test = (*job.dataset.query, *job.dataset.gallery)
-    held_out = [r for r in test if r.name in job.points and keypoints.has_torso(job.points[r.name])]
+    held_out = job.held_out
     pairs = Pairs([record.pid for record in held_out], [record.camid for record in held_out] if same_camera else None)
     if not len(pairs):
         return {"held_out": None}
@@ -241,21 +247,23 @@ def _resume(state: TrainingState, path: Path, log: Callable[[str], None]) -> Non
     try:
         with safe_open(path, framework="pt") as file:
             state.load({key: file.get_tensor(key) for key in file.keys()}, file.metadata())  # noqa: SIM118 (no mapping)
-    except (SafetensorError, KeyError, RuntimeError) as error:
-        raise ValueError(f"{path}: no checkpoint of this run ({str(error)[:120]}); start afresh with --force") from None
+    except (SafetensorError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: no checkpoint of this run ({' '.join(str(error).split())[:120]}); start afresh with --force") from None
     log(f"continuing after {state.images_seen:,} images")
 
 
 class _LossJournal:
-    """losses.csv: means over every few steps."""
+    """losses.csv: means over every few steps, at the same steps whether or not the run was resumed in between."""
 
-    def __init__(self, path: Path, images_seen: int) -> None:
+    def __init__(self, path: Path, images_seen: int, config: TrainingConfig) -> None:
         self._journal = Journal(path, "images", images_seen)
+        self._config = config
         self._pending: list[dict[str, Tensor]] = []
 
     def add(self, images_seen: int, step_losses: dict[str, Tensor]) -> None:
         self._pending.append(step_losses)
-        if len(self._pending) == JOURNAL_STEPS:
+        at_end = images_seen >= self._config.images
+        if at_end or images_seen // self._config.batch % JOURNAL_STEPS == 0:
             means = {name: float(torch.stack([step[name] for step in self._pending]).mean()) for name in step_losses}
             self._journal.add({"images": images_seen} | {name: f"{value:.6g}" for name, value in means.items()})
             self._pending.clear()

@@ -15,6 +15,7 @@ import numpy as np
 from torch import nn
 
 from augment import audit, files, interruption, runs
+from augment.data.images import require_readable
 from augment.data.read import read_data
 from augment.data.records import DataSet, Record, digest
 from augment.devices import pick_device
@@ -96,6 +97,8 @@ def run(
     """
     compute = pick_device(device)
     job = prepare(config, data, synthetic)
+    if not (out / "results.json").exists():
+        require_readable((*job.dataset.train, *job.dataset.query, *job.dataset.gallery))
     folder = runs.open_run(out, STAGE, _determining(config, job.provenance), force=force)
     if folder.finished:
         log("already done")

@@ -56,18 +56,18 @@ def create_discriminator(model: str, preset: str = "market", **overrides: Any) -
 def initialise(module: nn.Module, rng: torch.Generator, scheme: str = "published") -> None:
     """Set all weights from `rng` (on the CPU) alone: the same state gives the same weights on every device.
 
-    published: as DPTN's authors, convolutions and linear layers orthogonal with gain 0.02. kaiming: normal with gain
-    for leaky ReLU (He et al., ICCV 2015), which small networks and short trainings take better. Both: biases zero,
-    stacked attention weights Xavier-uniform, norms one and zero.
+    published: as DPTN's authors, convolutions and linear layers orthogonal with gain 0.02. lecun: normal with
+    variance 1 / inputs (LeCun et al., Efficient BackProp, 1998), which small networks and short trainings take better.
+    Both: biases zero, stacked attention weights Xavier-uniform, norms one and zero.
 
     Raises:
         ValueError: another scheme.
     """
-    if scheme not in ("published", "kaiming"):
-        raise ValueError(f"initialisation {scheme!r}: expected published or kaiming")
+    if scheme not in ("published", "lecun"):
+        raise ValueError(f"initialisation {scheme!r}: expected published or lecun")
 
     @torch.no_grad()
-    def fill(target: Tensor, draw: Any, **options: float) -> None:
+    def fill(target: Tensor, draw: Any, **options: Any) -> None:
         target.copy_(draw(torch.empty(target.shape), generator=rng, **options))
 
     for part in module.modules():
@@ -75,7 +75,7 @@ def initialise(module: nn.Module, rng: torch.Generator, scheme: str = "published
             if scheme == "published":
                 fill(part.weight, nn.init.orthogonal_, gain=0.02)
             else:
-                fill(part.weight, nn.init.kaiming_normal_, a=0.1)
+                fill(part.weight, nn.init.kaiming_normal_, nonlinearity="linear")
             if part.bias is not None:
                 nn.init.zeros_(part.bias)
         elif isinstance(part, Attention):

@@ -29,6 +29,7 @@ class TrainingConfig:
     batch: int = 32
     learning_rate: float = 2e-4
     discriminator_learning_rate: float = 2e-5
+    momentum: float = 0.5  # Adam's beta1
     decay: float = 0.0  # share of the images, the last ones, over which the learning rates fall linearly to zero
     reconstruction: float = 2.0
     content: float = 0.5
@@ -39,7 +40,7 @@ class TrainingConfig:
         0  # half-life of the weight average that is published, in images; 0 publishes the last weights
     )
     clip: float = 0.0  # largest gradient norm; 0 does not clip
-    initialisation: str = "published"  # or kaiming
+    initialisation: str = "published"  # or lecun
     precision: str = "fp32"  # or bf16 autocast
     perceptual: bool = True  # content and style losses, which need VGG19's weights
     seed: int = 0
@@ -58,13 +59,14 @@ TRAINING_PRESETS: dict[str, TrainingConfig] = {
     "tiny": TrainingConfig(
         images=100_000,
         batch=8,
-        learning_rate=1e-3,
+        learning_rate=5e-4,
         discriminator_learning_rate=1e-4,
+        momentum=0.9,
         decay=0.5,
         reconstruction=5.0,
         adversarial=0.25,
         average_images=4_000,
-        initialisation="kaiming",
+        initialisation="lecun",
         clip=1.0,
         perceptual=False,
     ),
@@ -117,7 +119,7 @@ class TrainingState:
         if weights is not None:
             self.generator.load_state_dict(weights)
         self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)
-        betas = (0.5, 0.999)
+        betas = (config.momentum, 0.999)
         self.optimiser = torch.optim.Adam(self.generator.parameters(), config.learning_rate, betas)
         self.adversary = Adversary(
             self.discriminator,

@@ -58,9 +58,10 @@ def command(
       augment make-data data --identities 64 --test-identities 32
       augment check data
     """
+    from augment import files
     from augment.data.pedestrians import PedestriansConfig, make_data
 
     wanted = PedestriansConfig(identities, test_identities, cameras, per_camera, size, seed)
-    with options.progress_bar("drawing", "img") as progress:
+    with options.progress_bar("drawing", "img") as progress, files.naming(out):
         made = make_data(wanted, out, workers=workers, progress=progress)
     click.echo(made)

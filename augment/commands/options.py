@@ -39,7 +39,7 @@ def _read_config(ctx: click.Context, parameter: click.Parameter, path: Path | No
         return
     values = _parse(path)
     known = {p.name for p in ctx.command.params if isinstance(p, click.Option)} - {"config"}
-    unknown = sorted(key for key in values if key.replace("-", "_") not in known)
+    unknown = sorted(str(key) for key in values if str(key).replace("-", "_") not in known)
     if unknown:
         expected = ", ".join(sorted(name.replace("_", "-") for name in known if name))
         raise click.BadParameter(
@@ -47,7 +47,7 @@ def _read_config(ctx: click.Context, parameter: click.Parameter, path: Path | No
         )
     ctx.default_map = {
         **(ctx.default_map or {}),
-        **{key.replace("-", "_"): value for key, value in values.items()},
+        **{str(key).replace("-", "_"): value for key, value in values.items()},
     }
 
 
@@ -85,16 +85,20 @@ def common(command: Command) -> Command:
 
 @contextmanager
 def progress_bar(description: str, unit: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr with rate and time left, driven by (done, total)."""
-    with tqdm(desc=description, unit=unit, file=sys.stderr, dynamic_ncols=True, unit_scale=False) as bar:
+    """A bar on stderr with rate and time left, driven by (done, total); it appears with the first of these."""
+    bar: tqdm | None = None
 
-        def update(done: int, total: int) -> None:
-            if bar.total != total:
-                bar.reset(total)
-                bar.n = bar.initial = done
-            bar.update(done - bar.n)
+    def update(done: int, total: int) -> None:
+        nonlocal bar
+        if bar is None:
+            bar = tqdm(desc=description, unit=unit, total=total, initial=done, file=sys.stderr, dynamic_ncols=True)
+        bar.update(done - bar.n)
 
+    try:
         yield update
+    finally:
+        if bar is not None:
+            bar.close()
 
 
 def log(line: str) -> None:

@@ -1,5 +1,6 @@
 """Decoding images, with an error that names the file."""
 
+import struct
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -8,6 +9,10 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from augment.data.records import Record
+
+# What Pillow raises on files that are truncated, no images at all, or absurdly large.
+UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+JPEG_END = b"\xff\xd9"
 
 
 def read_image(path: Path) -> UInt8[np.ndarray, "h w 3"]:
@@ -21,10 +26,37 @@ def read_image(path: Path) -> UInt8[np.ndarray, "h w 3"]:
             return np.asarray(image.convert("RGB"))
     except FileNotFoundError:
         raise ValueError(f"{path}: no such image; the data set has changed, check it with `augment check`") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         raise ValueError(
             f"{path}: not a readable image ({error}); restore it or remove it with its key points"
         ) from None
+
+
+def glance(path: Path) -> tuple[int, int]:
+    """(height, width) from the header; a JPEG must also end as one, which a truncated download does not.
+
+    Raises:
+        ValueError: missing, truncated or no image, as far as its two ends tell.
+    """
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            truncated = image.format == "JPEG" and not _tail(path).endswith(JPEG_END)
+    except UNREADABLE as error:
+        raise ValueError(f"{path}: not a readable image ({error}); restore it or remove it") from None
+    if truncated:
+        raise ValueError(f"{path}: truncated JPEG (no end marker); restore it or remove it")
+    return height, width
+
+
+def require_readable(records: Sequence[Record]) -> None:
+    """Glance at every image before hours of work; what only decoding finds is left to `augment check --deep`.
+
+    Raises:
+        ValueError: the first that cannot be read.
+    """
+    for record in records:
+        glance(record.path)
 
 
 def read_images(
@@ -51,3 +83,9 @@ def read_images(
         if progress is not None:
             progress(index + 1, len(records))
     return pixels
+
+
+def _tail(path: Path, length: int = 64) -> bytes:
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - length))
+        return file.read().rstrip(b"\0")

@@ -7,6 +7,7 @@ missing.
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -95,8 +96,12 @@ def usable(records: Sequence[Record], points: Mapping[str, Points]) -> tuple[Rec
     """The images whose shoulders and hips are all annotated: those that pairs are made of (PATN).
 
     Raises:
-        ValueError: no image is.
+        ValueError: no image is; or two images have one name, by which key points are given.
     """
+    counts = Counter(record.name for record in records)
+    if len(counts) < len(records):
+        name, count = counts.most_common(1)[0]
+        raise ValueError(f"{count} images are named {name}; key points are given by name: rename the images apart")
     kept = tuple(record for record in records if record.name in points and bool(has_torso(points[record.name])))
     if not kept:
         example = records[0].name if records else "none"
@@ -134,7 +139,7 @@ def _parse(lists: str, where: str) -> Points:
     try:
         rows, columns = (json.loads(part) for part in lists.split(":"))
         values = [np.asarray(part, dtype=np.float32) for part in (rows, columns)]
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError, RecursionError):
         raise ValueError(
             f"{where}: expected two JSON lists of numbers after the name, got {lists.strip()[:60]!r}"
         ) from None

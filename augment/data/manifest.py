@@ -31,8 +31,8 @@ def read_manifest(path: Path) -> DataSet:
                 split, record = _parse(path, reader.line_num, row)
                 if record.pid != JUNK:
                     splits[split].append(record)
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not a UTF-8 text file ({error.reason}); give a CSV manifest") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path}: not a UTF-8 text file ({error}); give a CSV manifest") from None
     if not splits["train"]:
         raise ValueError(f"{path}: lists no image with split 'train'; add the training images")
     train, query, gallery = (tuple(splits[split]) for split in SPLITS)

@@ -1,0 +1,1 @@
+"""Throughput of each stage beside its limit, as ratios within one run; nothing here is asserted in tests."""

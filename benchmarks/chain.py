@@ -1,0 +1,144 @@
+"""What each stage of the chain costs, beside its limit, in one run on one thread.
+
+    OMP_NUM_THREADS=1 python -m benchmarks.chain [--json OUT]
+
+Rows: name, images (or pairs) per second of CPU time, and a ratio: to the limit named in the row, or to the way that
+others do the same.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from augment import store, synthesize
+from augment.data import images, posemaps
+from augment.data.market1501 import read_folder
+from augment.data.pedestrians import PedestriansConfig, make_data
+from generators import checkpoint
+from generators.registry import create_generator, initialise
+from generators.tensors import to_uint8
+from reid.metrics import distance_matrix, evaluate
+from reid.torchreid_api import torchreid
+from tests.reference.posemaps import render as render_with_numpy
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measurement."""
+
+    name: str
+    rate: float  # per second of CPU time
+    ratio: float | None = None
+    against: str = ""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        rows = [*_data(Path(folder)), *_maps(), *_synthesis(Path(folder)), *_evaluation(), _help()]
+    print(f"{'what':<44}{'per CPU second':>16}{'ratio':>9}  against")
+    for row in rows:
+        ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
+        print(f"{row.name:<44}{row.rate:>16,.1f}{ratio:>9}  {row.against}")
+    if args.json:
+        args.json.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
+
+
+def _data(folder: Path) -> list[Row]:
+    config = PedestriansConfig(identities=24, test_identities=12)
+    seconds = _cpu(lambda: make_data(config, folder / "data"))
+    count = sum(1 for _ in (folder / "data").rglob("*.jpg"))
+    records = read_folder(folder / "data" / "bounding_box_train")
+    decode = len(records) / _cpu(lambda: images.read_images(records))
+    return [
+        Row("make-data, 128x64 JPEG", count / seconds, count / seconds / 150, "the 150 images/s a core asked for"),
+        Row("decode JPEG into memory", decode),
+    ]
+
+
+def _maps() -> list[Row]:
+    rng = np.random.default_rng(0)
+    points = (rng.random((64, 18, 2)) * [128, 64]).astype(np.float32)
+    ours = 64 / _cpu(lambda: posemaps.render(torch.from_numpy(points), (128, 64)), repeat=5)
+    twin = 8 / _cpu(lambda: [render_with_numpy(person, (128, 64)) for person in points[:8]])
+    return [Row("pose maps, 18x128x64", ours, ours / twin, "the reference's NumPy function, per image")]
+
+
+def _synthesis(folder: Path) -> list[Row]:
+    data = folder / "data"
+    generator = create_generator("dptn", "tiny")
+    initialise(generator, torch.Generator().manual_seed(0))
+    weights = folder / "generator.safetensors"
+    weights.write_bytes(checkpoint.generator_to_bytes("dptn", "tiny", generator, {"trained_on": "none"}))
+    config = synthesize.SynthesizeConfig(per_image=2, foreign_generator=True)
+    job = synthesize.prepare(config, data, weights, device="cpu")
+    everything = np.arange(len(job.plan))
+
+    def bare() -> None:
+        with torch.inference_mode():
+            for start in range(0, len(everything), config.batch):
+                rows = everything[start : start + config.batch]
+                source = job.split.images(job.plan.source_index[rows], torch.device("cpu"))
+                to_uint8(job.generator(source, *(torch.zeros(len(rows), 18, 128, 64) for _ in range(2))))
+
+    forward = len(everything) / _cpu(bare)
+    whole = len(everything) / _cpu(lambda: synthesize.run(config, data, weights, folder / "set.h5", device="cpu"))
+    reader = store.Reader(folder / "set.h5")
+    order = np.random.default_rng(0).permutation(len(reader))
+    read = len(order) / _cpu(lambda: [reader.image(int(row)) for row in order], repeat=5)
+    decode = len(job.split.records) / _cpu(lambda: images.read_images(job.split.records))
+    return [
+        Row("DPTN tiny, forward only, a pass an image", forward),
+        Row("synthesize, 2 poses a source, end to end", whole, whole / forward, "the bare forward pass"),
+        Row("read the set at random", read, read / decode, "decoding the JPEG folder"),
+    ]
+
+
+def _evaluation() -> list[Row]:
+    rng = np.random.default_rng(0)
+    queries, gallery, identities = 3_368, 15_913, 750
+    query_pids, gallery_pids = rng.integers(1, identities, queries), rng.integers(0, identities, gallery)
+    query_cams, gallery_cams = rng.integers(0, 6, queries), rng.integers(0, 6, gallery)
+    features = [rng.standard_normal((count, 64)).astype(np.float32) for count in (queries, gallery)]
+    distances = distance_matrix(*features)
+    ours = queries / _cpu(lambda: evaluate(distances, query_pids, gallery_pids, query_cams, gallery_cams))
+    few = 200
+    theirs = few / _cpu(
+        lambda: torchreid().metrics.evaluate_rank(
+            distances[:few], query_pids[:few], gallery_pids, query_cams[:few], gallery_cams, use_cython=False
+        )
+    )
+    return [Row("evaluate 3,368 x 15,913, queries", ours, ours / theirs, "torchreid's Python, on 200 of the queries")]
+
+
+def _help() -> Row:
+    command = [sys.executable, "-m", "augment", "--help"]
+    started = time.perf_counter()
+    for _ in range(5):
+        subprocess.run(command, check=True, capture_output=True)
+    seconds = (time.perf_counter() - started) / 5
+    return Row("augment --help, runs", 1 / seconds, 0.5 / seconds, "half a second (above 1 is faster; wall time)")
+
+
+def _cpu(work: Callable[[], object], repeat: int = 1) -> float:
+    """Seconds of CPU time of this process, per call."""
+    started = time.process_time()
+    for _ in range(repeat):
+        work()
+    return (time.process_time() - started) / repeat
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,206 @@
+"""The stage with a small untrained generator: the same set whoever is killed when, and only from the right inputs."""
+
+import json
+import os
+import signal
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from augment import store, synthesize
+from augment.data.read import read_data
+from augment.interruption import Preempted
+from augment.synthesize import SynthesizeConfig, run
+from generators import checkpoint
+from generators.registry import create_generator, initialise
+from generators.training import TRAINING_PRESETS
+from tests.killing import die, in_child
+
+CONFIG = SynthesizeConfig(ratio=0.5, batch=8)
+
+
+@pytest.fixture(autouse=True)
+def small_shards(monkeypatch):
+    monkeypatch.setattr(store, "SHARD_ROWS", 8)
+
+
+def save_generator(path, trained_on, seed=0):
+    network = create_generator("dptn", "tiny", width=8, max_width=16)
+    initialise(network, torch.Generator().manual_seed(seed), TRAINING_PRESETS["tiny"].initialisation)
+    path.write_bytes(checkpoint.generator_to_bytes("dptn", "tiny", network, {"trained_on": trained_on}))
+    return path
+
+
+@pytest.fixture(scope="module")
+def generator(pedestrians, tmp_path_factory):
+    return save_generator(tmp_path_factory.mktemp("g") / "generator.safetensors", read_data(pedestrians).digest)
+
+
+@pytest.fixture(scope="module")
+def whole(pedestrians, generator, tmp_path_factory):
+    """An uninterrupted set."""
+    return run(CONFIG, pedestrians, generator, tmp_path_factory.mktemp("whole") / "x.h5", device="cpu")
+
+
+def content(path):
+    with h5py.File(path) as file:
+        return {name: file[name][...].tobytes() for name in file}
+
+
+def test_the_set_holds_what_was_planned(pedestrians, whole):
+    reader = store.Reader(whole)
+    dataset = read_data(pedestrians)
+    names = {record.name: record for record in dataset.train}
+    assert len(reader) == round(len(reader.files) * 0.5)
+    assert reader.size == (128, 64)
+    assert reader.damaged() == []
+    for row in range(len(reader)):
+        source = names[reader.source_name(row)]
+        assert (reader.identity(row), reader.camera(row)) == (source.pid, source.camid)
+        assert reader.target_name(row) in names, "poses of training images only"
+    assert len({reader.image(row).tobytes() for row in range(len(reader))}) == len(reader)
+    assert reader.attributes["data_digest"] == reader.attributes["generator"]["trained_on"] == dataset.digest
+
+
+def test_a_set_that_was_killed_between_any_two_shards_is_the_same(pedestrians, generator, whole, tmp_path, monkeypatch):
+    write = store.write_shard
+    shards = -(-len(store.Reader(whole)) // 8)
+    for last in range(shards):
+
+        def write_and_die(*arguments, last=last):
+            write(*arguments)
+            assert arguments[1] == last, "a finished shard is made again"
+            die()
+
+        def work(write_and_die=write_and_die):
+            monkeypatch.setattr(store, "write_shard", write_and_die)
+            run(CONFIG, pedestrians, generator, tmp_path / "x.h5", device="cpu")
+
+        assert in_child(work) == -9
+    log = []
+    run(CONFIG, pedestrians, generator, tmp_path / "x.h5", device="cpu", log=log.append)
+    assert log == [f"continuing: {len(store.Reader(whole))} of {len(store.Reader(whole))} images are there"]
+    assert content(tmp_path / "x.h5") == content(whole)
+    assert [path.name for path in tmp_path.iterdir()] == ["x.h5"]
+
+
+def test_a_finished_set_is_not_made_again(pedestrians, generator, whole):
+    written = whole.stat().st_mtime_ns
+    log = []
+    assert run(CONFIG, pedestrians, generator, whole, device="cpu", log=log.append) == whole
+    assert log == ["already done"]
+    assert whole.stat().st_mtime_ns == written
+
+
+@pytest.mark.parametrize(
+    ("other", "named"),
+    [
+        (SynthesizeConfig(ratio=0.5, batch=8, seed=1), r"config\.seed \(0 there, 1 here\)"),
+        (SynthesizeConfig(ratio=0.5, batch=8, precision="bf16"), r"config\.precision \(fp32 there, bf16 here\)"),
+        (SynthesizeConfig(ratio=0.5, batch=8, poses="self"), r"config\.poses \(random there, self here\)"),
+        (SynthesizeConfig(per_image=1, batch=8), r"config\.per_image \(None there, 1 here\)"),
+    ],
+)
+def test_other_options_are_refused_naming_them(pedestrians, generator, whole, other, named):
+    with pytest.raises(ValueError, match=named):
+        run(other, pedestrians, generator, whole, device="cpu")
+
+
+def test_other_options_are_refused_while_unfinished_too(pedestrians, generator, tmp_path, monkeypatch):
+    def stop(*_):
+        raise Preempted
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "write_shard", stop)
+        with pytest.raises(Preempted):
+            run(CONFIG, pedestrians, generator, tmp_path / "x.h5", device="cpu")
+    other = SynthesizeConfig(ratio=0.5, batch=4)
+    with pytest.raises(ValueError, match=r"x\.shards: was begun with another configuration \(config\.batch differ\)"):
+        run(other, pedestrians, generator, tmp_path / "x.h5", device="cpu")
+    assert store.Reader(run(other, pedestrians, generator, tmp_path / "x.h5", device="cpu", force=True)).damaged() == []
+
+
+def test_other_weights_are_refused(pedestrians, generator, whole, tmp_path):
+    other = save_generator(tmp_path / "generator.safetensors", read_data(pedestrians).digest, seed=1)
+    with pytest.raises(ValueError, match=r"generator\.weights_sha256"):
+        run(CONFIG, pedestrians, other, whole, device="cpu")
+
+
+def test_a_generator_of_another_split_is_refused_unless_it_is_said(pedestrians, whole, tmp_path):
+    other = save_generator(tmp_path / "generator.safetensors", "0" * 64)
+    with pytest.raises(ValueError, match=r"training split \(000000000000\.\.\. there, .*--foreign-generator"):
+        run(CONFIG, pedestrians, other, tmp_path / "x.h5", device="cpu")
+    accepted = SynthesizeConfig(ratio=0.1, batch=8, foreign_generator=True)
+    reader = store.Reader(run(accepted, pedestrians, other, tmp_path / "x.h5", device="cpu"))
+    assert reader.attributes["generator"]["trained_on"] == "0" * 64
+    assert reader.attributes["config"]["foreign_generator"] is True
+
+
+def test_images_depend_on_the_batch_by_a_level_in_rare_pixels_at_most(pedestrians, generator):
+    job = synthesize.prepare(CONFIG, pedestrians, generator, device="cpu")
+    rows = np.arange(6)
+    together = synthesize.generate(job, rows).astype(int)
+    alone = np.concatenate([synthesize.generate(job, rows[i : i + 1]) for i in rows]).astype(int)
+    shuffled = synthesize.generate(job, rows[::-1].copy()).astype(int)[::-1]
+    for other in (alone, shuffled):
+        assert np.abs(together - other).max() <= 1
+        assert (together != other).mean() < 1e-3
+
+
+def test_the_plan_does_not_depend_on_the_order_of_the_records(pedestrians, generator, tmp_path):
+    lines = []
+    for folder, split in (("bounding_box_train", "train"), ("query", "query"), ("bounding_box_test", "gallery")):
+        for path in sorted((pedestrians / folder).glob("*.jpg")):
+            pid, camera = path.name.split("_")[:2]
+            lines.append(f"{path},{int(pid)},{camera[1]},{split}\n")
+    annotation = pedestrians / "market-annotation-train.csv"
+    digests = set()
+    for order in (lines, lines[::-1]):
+        (tmp_path / "manifest.csv").write_text("path,pid,camid,split\n" + "".join(order))
+        job = synthesize.prepare(CONFIG, tmp_path / "manifest.csv", generator, annotation=annotation, device="cpu")
+        digests.add((job.plan.sha256, json.dumps(job.provenance)))
+    assert len(digests) == 1
+
+
+def test_sigterm_stops_between_batches_and_the_run_continues(pedestrians, generator, whole, tmp_path):
+
+    def terminate(done, total):
+        if done > total / 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Preempted, match="the same command continues"):
+        run(CONFIG, pedestrians, generator, tmp_path / "x.h5", device="cpu", progress=terminate)
+    assert not (tmp_path / "x.h5").exists()
+    run(CONFIG, pedestrians, generator, tmp_path / "x.h5", device="cpu")
+    assert content(tmp_path / "x.h5") == content(whole)
+
+
+def test_the_sheet(pedestrians, generator, whole, tmp_path):
+    run(CONFIG, pedestrians, generator, whole, device="cpu", sheet=tmp_path / "sheet.png")
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        rows, groups = min(synthesize.SHEET_ROWS, len(store.Reader(whole))), 3
+        assert sheet.width == groups * (4 * (2 * 64 + 4) + 8)
+        assert sheet.height > -(-rows // groups) * 2 * 128
+        assert len(np.unique(np.asarray(sheet))) > 50
+
+
+def test_progress_ends_at_the_total(pedestrians, generator, tmp_path):
+    seen = []
+    made = run(CONFIG, pedestrians, generator, tmp_path / "x.h5", device="cpu", progress=lambda *n: seen.append(n))
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+    assert seen[-1] == (len(store.Reader(made)),) * 2
+
+
+def test_mistakes(pedestrians, generator, tmp_path):
+    with pytest.raises(ValueError, match=r"--out .*: expected a file name that ends in \.h5"):
+        run(CONFIG, pedestrians, generator, tmp_path / "x", device="cpu")
+    foreign = tmp_path / "thesis.h5"
+    with h5py.File(foreign, "w") as file:
+        file["measurements"] = np.arange(3)
+    for force in (False, True):
+        with pytest.raises(ValueError, match=r"thesis\.h5: "):
+            run(CONFIG, pedestrians, generator, foreign, device="cpu", force=force)
+    assert foreign.exists()
