@@ -46,6 +46,7 @@ class LazyGroup(click.Group):
 @click.group(
     cls=LazyGroup,
     invoke_without_command=True,
+    subcommand_metavar="COMMAND [ARGS]...",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, prog_name="augment")
@@ -120,7 +121,10 @@ def _one_line(error: ValueError | OSError) -> str:
         return f"{where}: no space left on device; free some or choose another --out, then run the same command again"
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split())
+    text = str(error)
+    if "\nOriginal Traceback" in text:  # out of a loader process, whose whole traceback is in the message
+        text = text.strip().splitlines()[-1].partition(": ")[2]
+    return " ".join(text.split())
 
 
 def _say(line: str) -> None:

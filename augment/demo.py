@@ -30,8 +30,8 @@ class DemoConfig:
 
     identities: int = 64
     test_identities: int = 48
-    per_camera: int = 2
-    generator_images: int = 3_200  # fine-tuning of the shipped weights
+    per_camera: int = 3
+    generator_images: int = 2_400  # fine-tuning of the shipped weights
     per_image: int = 2
     ratio: float = 1.0
     epochs: int = 24
@@ -40,8 +40,8 @@ class DemoConfig:
     seed: int = 0
 
 
-QUICK = DemoConfig(identities=32, test_identities=24, generator_images=320, per_image=1, epochs=6)
-FROM_SCRATCH_IMAGES = 120_000  # what the shipped weights have seen
+QUICK = DemoConfig(identities=24, test_identities=16, generator_images=320, epochs=8)
+FROM_SCRATCH_IMAGES = 80_000  # what the shipped weights have seen
 
 
 def run(
@@ -127,6 +127,7 @@ def _reid(config: DemoConfig, seed: int, mixed: bool) -> TrainReidConfig:
         height=128,
         width=64,
         epochs=config.epochs,
+        batch=16,
         learning_rate=1.5e-3,
         schedule="cosine",
         seed=config.seed + seed,

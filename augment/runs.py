@@ -66,8 +66,10 @@ def open_run(folder: Path, stage: str, config: dict[str, Any], *, force: bool = 
         _refuse_other_stage(folder, saved, stage)
         if force:
             _remove_artefacts(folder, stage)
-        else:
+        elif _occupied(folder, besides=saved_path.name):
             _refuse_other_config(folder, saved, config)
+        else:  # it failed before it made anything
+            saved_path.unlink()
     elif _occupied(folder):
         raise ValueError(f"{folder}: holds files but no config.json, so it is no run folder; choose another --out")
     if not saved_path.exists():
@@ -88,10 +90,12 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _occupied(folder: Path) -> bool:
+def _occupied(folder: Path, besides: str = "") -> bool:
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder}: is a file; choose a folder for --out")
-    return folder.exists() and any(not entry.name.endswith(".part") for entry in folder.iterdir())
+    return folder.exists() and any(
+        entry.name != besides and not entry.name.endswith(".part") for entry in folder.iterdir()
+    )
 
 
 def _remove_artefacts(folder: Path, stage: str) -> None:

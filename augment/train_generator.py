@@ -8,7 +8,7 @@ RUN/held-out.png             the same of test identities, at the end
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from torch import Tensor
 
 from augment import audit, files, interruption, runs, sheets
 from augment.data import feed, images, keypoints
-from augment.data.pairs import Pairs
+from augment.data.pairs import ListedPairs, Pairs
 from augment.data.read import read_data
 from augment.data.records import DataSet, Record
 from augment.devices import pick_device
@@ -46,6 +46,7 @@ class TrainGeneratorConfig:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     flip: bool = False  # mirror half of the pairs, left and right joints swapped
     same_camera: bool = False  # pair within a camera only, so that background and light can be known from the source
+    pairs: Path | None = None  # PATN's pair list; None takes every pair of images of a person
     init: Path | None = None  # generator weights to start from
     vgg: Path | None = None  # VGG19 weights for the perceptual losses; None looks into torch's cache
     checkpoint_seconds: float = 60.0
@@ -59,7 +60,7 @@ class Job:
     dataset: DataSet
     points: dict[str, keypoints.Points]
     records: tuple[Record, ...]
-    pairs: Pairs
+    pairs: Pairs | ListedPairs
     held_out: list[Record]  # test images with key points
     determining: dict[str, Any]
     features: losses.VGG19Features | None
@@ -80,12 +81,7 @@ def prepare(config: TrainGeneratorConfig, data: Path, poses: Path | None = None)
     audit.require_disjoint(dataset)
     points = keypoints.dataset_points(dataset, poses)
     records = keypoints.usable(dataset.train, points)
-    pairs = Pairs(
-        [record.pid for record in records], [record.camid for record in records] if config.same_camera else None
-    )
-    if not len(pairs):
-        where = " in one camera (try --any-camera)" if config.same_camera else ""
-        raise ValueError(f"{data}: no identity has two images with key points{where}, so there is no pair to train on")
+    pairs = _pairs(config, data, records)
     features = losses.load_vgg19(config.vgg) if config.training.perceptual else None
     init = None
     if config.init is not None:
@@ -100,6 +96,7 @@ def prepare(config: TrainGeneratorConfig, data: Path, poses: Path | None = None)
         "preset": config.preset,
         "flip": config.flip,
         "same_camera": config.same_camera,
+        "pairs": files.sha256(config.pairs) if config.pairs else None,
         "init": checkpoint.weights_sha256(config.init) if config.init else None,
         "vgg": features.sha256 if features is not None else None,
         "data_digest": dataset.digest,
@@ -108,6 +105,20 @@ def prepare(config: TrainGeneratorConfig, data: Path, poses: Path | None = None)
     test = (*dataset.query, *dataset.gallery)
     held_out = [r for r in test if r.name in points and keypoints.has_torso(points[r.name])]
     return Job(dataset, points, records, pairs, held_out, determining, features, init)
+
+
+def _pairs(config: TrainGeneratorConfig, data: Path, records: Sequence[Record]) -> Pairs | ListedPairs:
+    if config.pairs is not None:
+        listed = ListedPairs(config.pairs, records)
+        if not len(listed):
+            raise ValueError(f"{config.pairs}: lists no pair, so there is nothing to train on")
+        return listed
+    cameras = [record.camid for record in records] if config.same_camera else None
+    pairs = Pairs([record.pid for record in records], cameras)
+    if not len(pairs):
+        where = " in one camera (try --any-camera)" if config.same_camera else ""
+        raise ValueError(f"{data}: no identity has two images with key points{where}, so there is no pair to train on")
+    return pairs
 
 
 def run(
@@ -248,7 +259,9 @@ def _resume(state: TrainingState, path: Path, log: Callable[[str], None]) -> Non
         with safe_open(path, framework="pt") as file:
             state.load({key: file.get_tensor(key) for key in file.keys()}, file.metadata())  # noqa: SIM118 (no mapping)
     except (SafetensorError, KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: no checkpoint of this run ({' '.join(str(error).split())[:120]}); start afresh with --force") from None
+        raise ValueError(
+            f"{path}: no checkpoint of this run ({' '.join(str(error).split())[:120]}); start afresh with --force"
+        ) from None
     log(f"continuing after {state.images_seen:,} images")
 
 

@@ -29,7 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="folder for data and run")
     parser.add_argument("--out", type=Path, default=SHIPPED)
-    parser.add_argument("--images", type=int, default=100_000, help="training length")
+    parser.add_argument("--images", type=int, default=80_000, help="training length")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)

@@ -57,7 +57,7 @@ class TrainingConfig:
 TRAINING_PRESETS: dict[str, TrainingConfig] = {
     "market": TrainingConfig(),
     "tiny": TrainingConfig(
-        images=100_000,
+        images=80_000,
         batch=8,
         learning_rate=5e-4,
         discriminator_learning_rate=1e-4,

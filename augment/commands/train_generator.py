@@ -47,11 +47,13 @@ LOOP = ("images", "batch", "precision", "learning_rate", "perceptual")
 @click.option(
     "--same-camera/--any-camera", default=None, help="Pair images within one camera. [default: only with --preset tiny]"
 )
+@click.option("--pairs", type=options.existing(), help="PATN's pair list. [default: every pair of images of a person]")
 @options.common
 @options.dry_run
 def command(
     data: Path, out: Path, poses: Path | None, model: str, preset: str, init: Path | None, vgg: Path | None,
-    flip: bool | None, same_camera: bool | None, seed: int, device: str, force: bool, dry_run: bool, **loop: object,
+    flip: bool | None, same_camera: bool | None, pairs: Path | None, seed: int, device: str, force: bool,
+    dry_run: bool, **loop: object,
 ) -> None:  # fmt: skip
     """Train on pairs of images of one person in DATA's training split. Running the command again continues it.
 
@@ -70,7 +72,14 @@ def command(
     training = training_preset(preset, seed=seed, **chosen)
     tiny = preset == "tiny"
     config = TrainGeneratorConfig(
-        model, preset, training, tiny if flip is None else flip, tiny if same_camera is None else same_camera, init, vgg
+        model=model,
+        preset=preset,
+        training=training,
+        flip=tiny if flip is None else flip,
+        same_camera=tiny if same_camera is None else same_camera,
+        pairs=pairs,
+        init=init,
+        vgg=vgg,
     )
     if dry_run:
         click.echo(prepare(config, data, poses))

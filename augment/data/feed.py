@@ -9,7 +9,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from augment.data import images, keypoints, posemaps
-from augment.data.pairs import Pairs
+from augment.data.pairs import ListedPairs, Pairs
 from augment.data.records import Record
 from generators.tensors import Images, PoseMaps, from_uint8
 from generators.training import Batch
@@ -53,7 +53,7 @@ class Feed:
     """Training batches by step number, a pure function of (seed, step); pose maps are drawn on the device."""
 
     split: Posed
-    pairs: Pairs
+    pairs: Pairs | ListedPairs
     batch: int
     seed: int
     flip: bool

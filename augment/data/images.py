@@ -12,7 +12,7 @@ from augment.data.records import Record
 
 # What Pillow raises on files that are truncated, no images at all, or absurdly large.
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
-JPEG_END = b"\xff\xd9"
+ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 
 
 def read_image(path: Path) -> UInt8[np.ndarray, "h w 3"]:
@@ -33,7 +33,7 @@ def read_image(path: Path) -> UInt8[np.ndarray, "h w 3"]:
 
 
 def glance(path: Path) -> tuple[int, int]:
-    """(height, width) from the header; a JPEG must also end as one, which a truncated download does not.
+    """(height, width) from the header; the file must also end as it should, which a truncated download does not.
 
     Raises:
         ValueError: missing, truncated or no image, as far as its two ends tell.
@@ -41,11 +41,12 @@ def glance(path: Path) -> tuple[int, int]:
     try:
         with Image.open(path) as image:
             width, height = image.size
-            truncated = image.format == "JPEG" and not _tail(path).endswith(JPEG_END)
+            kind = image.format or ""
+            truncated = not _tail(path).endswith(ENDS.get(kind, b""))
     except UNREADABLE as error:
         raise ValueError(f"{path}: not a readable image ({error}); restore it or remove it") from None
     if truncated:
-        raise ValueError(f"{path}: truncated JPEG (no end marker); restore it or remove it")
+        raise ValueError(f"{path}: truncated {kind} (no end marker); restore it or remove it")
     return height, width
 
 

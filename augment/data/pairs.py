@@ -57,6 +57,24 @@ class Pairs:
         return np.stack([self._order[self._starts[group] + first], self._order[self._starts[group] + second]], axis=1)
 
 
+class ListedPairs:
+    """Pairs that a file lists (PATN's `market-pairs-train.csv`), drawn like `Pairs`.
+
+    Raises:
+        ValueError: see `read_pairs`.
+    """
+
+    def __init__(self, path: Path, records: Sequence[Record]) -> None:
+        self._pairs = read_pairs(path, records)
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def draw(self, seed: int, step: int, count: int) -> Int[np.ndarray, "count 2"]:
+        """`count` pairs with replacement: a pure function of (seed, step)."""
+        return self._pairs[np.random.default_rng([seed, step]).integers(len(self), size=count)]
+
+
 def read_pairs(path: Path, records: Sequence[Record]) -> Int[np.ndarray, "n 2"]:
     """A pair list in PATN's format (`from,to`) as indices into `records`.
 
@@ -64,14 +82,17 @@ def read_pairs(path: Path, records: Sequence[Record]) -> Int[np.ndarray, "n 2"]:
         ValueError: another header, or a name that is not among the records.
     """
     index = {record.name: number for number, record in enumerate(records)}
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        if reader.fieldnames is None or not {"from", "to"} <= set(reader.fieldnames):
-            raise ValueError(f"{path}: no columns 'from' and 'to'; give PATN's pair list")
-        pairs = []
-        for row in reader:
-            for name in (row["from"], row["to"]):
-                if name not in index:
-                    raise ValueError(f"{path}, line {reader.line_num}: {name} is no usable image of this split")
-            pairs.append((index[row["from"]], index[row["to"]]))
+    pairs = []
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            if reader.fieldnames is None or not {"from", "to"} <= set(reader.fieldnames):
+                raise ValueError(f"{path}: no columns 'from' and 'to'; give PATN's pair list")
+            for row in reader:
+                for name in (row["from"], row["to"]):
+                    if name not in index:
+                        raise ValueError(f"{path}, line {reader.line_num}: {name} is no usable image of this split")
+                pairs.append((index[row["from"]], index[row["to"]]))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path}: not a UTF-8 text file ({error}); give PATN's pair list") from None
     return np.asarray(pairs, dtype=np.int64).reshape(-1, 2)

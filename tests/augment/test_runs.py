@@ -10,7 +10,10 @@ CONFIG = {"seed": 0, "batch": 8, "init": None}
 
 @pytest.fixture
 def run(tmp_path):
-    return open_run(tmp_path / "run", "train-reid", CONFIG)
+    """A run that has got somewhere."""
+    begun = open_run(tmp_path / "run", "train-reid", CONFIG)
+    (begun.folder / "epochs.csv").write_text("epoch\n")
+    return begun
 
 
 def test_the_same_configuration_goes_on(run):
@@ -49,6 +52,12 @@ def test_another_configuration_is_refused_naming_the_keys_that_differ(run, confi
     assert "seed" not in str(caught.value)
 
 
+def test_a_run_that_failed_before_it_made_anything_binds_nobody(tmp_path):
+    open_run(tmp_path, "train-reid", CONFIG)
+    open_run(tmp_path, "train-reid", CONFIG | {"batch": 16})
+    assert files.read_json(tmp_path / "config.json")["config"]["batch"] == 16
+
+
 def test_another_stage_is_refused_even_with_force(run):
     for force in (False, True):
         with pytest.raises(ValueError, match="is a train-reid run, not demo"):
@@ -83,7 +92,6 @@ def test_a_file_is_refused(tmp_path):
 
 def test_force_starts_afresh_and_keeps_what_the_stage_did_not_make(run):
     (run.folder / "checkpoint.safetensors").touch()
-    (run.folder / "epochs.csv").touch()
     (run.folder / "notes.txt").write_text("seed 3 was odd")
     (run.folder / "plots").mkdir()
     run.finish({})

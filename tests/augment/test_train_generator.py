@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from augment import files, train_generator
+from augment.data.pedestrians import PedestriansConfig, make_data
 from augment.data.read import read_data
 from augment.interruption import Preempted
 from augment.train_generator import TrainGeneratorConfig, run
@@ -33,9 +34,16 @@ def small():
 
 
 @pytest.fixture(scope="module")
-def whole(pedestrians, tmp_path_factory):
+def data(tmp_path_factory):
+    """Four identities at a quarter of the usual size."""
+    config = PedestriansConfig(identities=4, test_identities=2, cameras=2, per_camera=3, size=(64, 32))
+    return make_data(config, tmp_path_factory.mktemp("pedestrians") / "data")
+
+
+@pytest.fixture(scope="module")
+def whole(data, tmp_path_factory):
     """An uninterrupted run."""
-    weights = run(CONFIG, pedestrians, tmp_path_factory.mktemp("whole") / "run", device="cpu")
+    weights = run(CONFIG, data, tmp_path_factory.mktemp("whole") / "run", device="cpu")
     assert weights.name == "generator.safetensors"
     return weights.parent
 
@@ -52,52 +60,50 @@ def require_equal(resumed, whole):
     assert {**first, "seconds": 0} == {**second, "seconds": 0}
 
 
-def test_a_run_leaves_weights_results_losses_and_sheets(pedestrians, whole):
+def test_a_run_leaves_weights_results_losses_and_sheets(data, whole):
     found = files.read_json(whole / "results.json")
     assert found["images_seen"] == 24
     assert found["weights_sha256"] == files.sha256(whole / "generator.safetensors")
     assert found["held_out"]["pairs"] == 8
     assert 0 < found["held_out"]["l1_copy"] < found["held_out"]["l1_generated"] < 255, "six steps from noise"
-    assert checkpoint.read_metadata(whole)["trained_on"] == read_data(pedestrians).digest
+    assert checkpoint.read_metadata(whole)["trained_on"] == read_data(data).digest
     assert {"samples-00000024.png", "held-out.png", "config.json"} <= {path.name for path in whole.iterdir()}
     config = files.read_json(whole / "config.json")["config"]
     assert asdict(CONFIG.training).items() <= config.items()
 
 
-def test_the_losses_have_a_row_every_few_steps_and_one_at_the_end(pedestrians, tmp_path):
+def test_the_losses_have_a_row_every_few_steps_and_one_at_the_end(data, tmp_path):
     config = replace(CONFIG, training=replace(CONFIG.training, images=20))
-    run(config, pedestrians, tmp_path / "run", device="cpu")
+    run(config, data, tmp_path / "run", device="cpu")
     assert [row["images"] for row in losses(tmp_path / "run")] == ["8", "16", "20"]
 
 
-def test_a_finished_run_is_not_trained_again(pedestrians, whole):
+def test_a_finished_run_is_not_trained_again(data, whole):
     before = {path: path.stat().st_mtime_ns for path in whole.iterdir()}
     log = []
-    run(CONFIG, pedestrians, whole, device="cpu", log=log.append)
+    run(CONFIG, data, whole, device="cpu", log=log.append)
     assert log == ["already done"]
     assert {path: path.stat().st_mtime_ns for path in whole.iterdir()} == before
 
 
-def test_sigterm_saves_and_the_run_continues(pedestrians, whole, tmp_path):
+def test_sigterm_saves_and_the_run_continues(data, whole, tmp_path):
     def terminate(seen, total):
         if seen == 12:
             os.kill(os.getpid(), signal.SIGTERM)
 
     slow = replace(CONFIG, checkpoint_seconds=1e9)
     with pytest.raises(Preempted, match="stopped by SIGTERM, saved in"):
-        run(slow, pedestrians, tmp_path / "run", device="cpu", progress=terminate)
+        run(slow, data, tmp_path / "run", device="cpu", progress=terminate)
     assert not (tmp_path / "run" / "generator.safetensors").exists()
     log, seen = [], []
-    run(slow, pedestrians, tmp_path / "run", device="cpu", log=log.append, progress=lambda *now: seen.append(now))
+    run(slow, data, tmp_path / "run", device="cpu", log=log.append, progress=lambda *now: seen.append(now))
     assert log[-1] == "continuing after 12 images"
     assert seen[0] == (16, 24)
     require_equal(tmp_path / "run", whole)
 
 
 @pytest.mark.parametrize(("last", "images"), [("checkpoint.safetensors", 12), ("losses.csv", 16)])
-def test_a_run_that_was_killed_while_saving_equals_one_that_was_not(
-    pedestrians, whole, tmp_path, monkeypatch, last, images
-):
+def test_a_run_that_was_killed_while_saving_equals_one_that_was_not(data, whole, tmp_path, monkeypatch, last, images):
     sync = files.sync
     saved = []
 
@@ -109,39 +115,39 @@ def test_a_run_that_was_killed_while_saving_equals_one_that_was_not(
 
     def work():
         monkeypatch.setattr(files, "sync", sync_and_die)
-        run(CONFIG, pedestrians, tmp_path / "run", device="cpu")
+        run(CONFIG, data, tmp_path / "run", device="cpu")
 
     assert in_child(work) == -9
     log = []
-    run(CONFIG, pedestrians, tmp_path / "run", device="cpu", log=log.append)
+    run(CONFIG, data, tmp_path / "run", device="cpu", log=log.append)
     assert log[-1] == f"continuing after {images} images"
     require_equal(tmp_path / "run", whole)
     assert not list((tmp_path / "run").glob(".*")), "what the killed process left is removed"
 
 
-def test_weights_are_published_before_the_evaluation(pedestrians, whole, tmp_path, monkeypatch):
+def test_weights_are_published_before_the_evaluation(data, whole, tmp_path, monkeypatch):
     def die(*_):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
         patch.setattr(train_generator, "_evaluate", die)
         with pytest.raises(KeyboardInterrupt):
-            run(CONFIG, pedestrians, tmp_path / "run", device="cpu")
-    run(CONFIG, pedestrians, tmp_path / "run", device="cpu")
+            run(CONFIG, data, tmp_path / "run", device="cpu")
+    run(CONFIG, data, tmp_path / "run", device="cpu")
     require_equal(tmp_path / "run", whole)
 
 
-def test_another_configuration_is_refused(pedestrians, whole):
+def test_another_configuration_is_refused(data, whole):
     other = replace(CONFIG, flip=False, training=replace(CONFIG.training, seed=1))
     with pytest.raises(ValueError, match=r"flip \(True there, False asked\), seed \(0 there, 1 asked\)"):
-        run(other, pedestrians, whole, device="cpu")
+        run(other, data, whole, device="cpu")
     free = replace(CONFIG, checkpoint_seconds=1.0, sample_images=1)
-    assert run(free, pedestrians, whole, device="cpu").exists()
+    assert run(free, data, whole, device="cpu").exists()
 
 
-def test_training_starts_from_given_weights(pedestrians, whole, tmp_path):
+def test_training_starts_from_given_weights(data, whole, tmp_path):
     config = replace(CONFIG, init=whole, training=replace(CONFIG.training, images=4))
-    made = run(config, pedestrians, tmp_path / "run", device="cpu")
+    made = run(config, data, tmp_path / "run", device="cpu")
     saved = files.read_json(tmp_path / "run" / "config.json")["config"]
     assert saved["init"] == files.sha256(whole / "generator.safetensors")
     first, second = (checkpoint.load_generator(path).state_dict() for path in (whole, made))
@@ -155,16 +161,16 @@ def test_training_starts_from_given_weights(pedestrians, whole, tmp_path):
         ("tiny", {"width": 8}, "config.width"),
     ],
 )
-def test_weights_of_another_network_are_refused(pedestrians, tmp_path, preset, settings, named):
+def test_weights_of_another_network_are_refused(data, tmp_path, preset, settings, named):
     network = create_generator("dptn", preset, **settings)
     (tmp_path / "other.safetensors").write_bytes(checkpoint.generator_to_bytes("dptn", preset, network, {}))
     with pytest.raises(ValueError, match=rf"--init .*other\.safetensors: .*{named}"):
-        run(replace(CONFIG, init=tmp_path / "other.safetensors"), pedestrians, tmp_path / "run", device="cpu")
+        run(replace(CONFIG, init=tmp_path / "other.safetensors"), data, tmp_path / "run", device="cpu")
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("content", [b"", b"no safetensors", "other"])
-def test_a_checkpoint_of_something_else_is_refused(pedestrians, whole, tmp_path, content):
+def test_a_checkpoint_of_something_else_is_refused(data, whole, tmp_path, content):
     folder = tmp_path / "run"
     folder.mkdir()
     (folder / "config.json").write_bytes((whole / "config.json").read_bytes())
@@ -172,26 +178,26 @@ def test_a_checkpoint_of_something_else_is_refused(pedestrians, whole, tmp_path,
         content = checkpoint.to_bytes({"generator.weight": torch.zeros(3)}, {})
     (folder / "checkpoint.safetensors").write_bytes(content)
     with pytest.raises(ValueError, match=r"checkpoint\.safetensors: no checkpoint of this run .*--force"):
-        run(CONFIG, pedestrians, folder, device="cpu")
+        run(CONFIG, data, folder, device="cpu")
 
 
-def test_perceptual_losses_without_vgg_weights(pedestrians, tmp_path, monkeypatch):
+def test_perceptual_losses_without_vgg_weights(data, tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
     config = replace(CONFIG, training=replace(CONFIG.training, perceptual=True))
     with pytest.raises(ValueError, match=r"(?i)vgg19"):
-        run(config, pedestrians, tmp_path / "run", device="cpu")
+        run(config, data, tmp_path / "run", device="cpu")
     assert not (tmp_path / "run").exists()
 
 
-def test_a_loss_that_is_not_finite_stops_the_training_by_name(pedestrians, tmp_path):
+def test_a_loss_that_is_not_finite_stops_the_training_by_name(data, tmp_path):
     config = replace(CONFIG, training=replace(CONFIG.training, learning_rate=1e30, clip=0.0, decay=0.0))
     with pytest.raises(ValueError, match=r"loss .*reconstruction.* is not finite after \d+ images"):
-        run(config, pedestrians, tmp_path / "run", device="cpu")
+        run(config, data, tmp_path / "run", device="cpu")
     assert not (tmp_path / "run" / "generator.safetensors").exists()
 
 
-def test_no_pair_in_one_camera(pedestrians, tmp_path):
-    dataset = read_data(pedestrians)
+def test_no_pair_in_one_camera(data, tmp_path):
+    dataset = read_data(data)
     lines = ["path,pid,camid,split", *(f"{r.path},{r.pid},{i},train" for i, r in enumerate(dataset.train))]
     (tmp_path / "manifest.csv").write_text("\n".join(lines))
     with pytest.raises(ValueError, match=r"in one camera \(try --any-camera\)"):

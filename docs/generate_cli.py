@@ -1,0 +1,47 @@
+"""Write docs/cli.md from the help texts: `python docs/generate_cli.py`; tests/test_docs.py holds the two in step."""
+
+from pathlib import Path
+
+import click
+
+from augment.cli import COMMANDS, group
+
+PAGE = Path(__file__).with_name("cli.md")
+EXIT_CODES = """## Exit codes
+
+| code | meaning |
+| --- | --- |
+| 0 | done, or already done |
+| 1 | the check or comparison asked for did not hold |
+| 2 | a mistake of the user: one line `Error: ...` with file, value, remedy; `augment --debug` shows a traceback |
+| 75 | stopped by SIGTERM after saving; the same command continues, a scheduler may requeue it |
+| 130 | interrupted from the keyboard; the same command continues |
+
+Logs and progress go to stderr; stdout carries the result.
+"""
+
+
+def render() -> str:
+    """The page: every command's help, then the exit codes."""
+    parts = [
+        "# The command line",
+        "Generated from the help texts by `python docs/generate_cli.py`.",
+        _help("augment", group),
+    ]
+    parts += [f"## augment {name}\n\n{_help(f'augment {name}', _command(name))}" for name in COMMANDS]
+    return "\n\n".join([*parts, EXIT_CODES])
+
+
+def _command(name: str) -> click.Command:
+    command = group.get_command(click.Context(group), name)
+    assert command is not None
+    return command
+
+
+def _help(name: str, command: click.Command) -> str:
+    context = click.Context(command, info_name=name, terminal_width=100, max_content_width=100)
+    return f"```\n{command.get_help(context)}\n```"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(render(), encoding="utf-8")

@@ -1,0 +1,79 @@
+"""Decoding: pixels as they are, and every kind of broken file by its name."""
+
+import contextlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from augment.data.images import glance, read_image, read_images, require_readable
+from augment.data.records import Record
+
+
+def picture(height=32, width=16, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def jpeg(tmp_path):
+    Image.fromarray(picture()).save(tmp_path / "a.jpg", quality=95)
+    return tmp_path / "a.jpg"
+
+
+def test_lossless_pixels_come_back(tmp_path):
+    Image.fromarray(picture()).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), picture())
+    assert glance(tmp_path / "a.png") == (32, 16)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "P", "1"])
+def test_every_mode_becomes_rgb(tmp_path, mode):
+    Image.new(mode, (16, 32), 1).save(tmp_path / "a.png")
+    assert read_image(tmp_path / "a.png").shape == (32, 16, 3)
+
+
+@pytest.mark.parametrize("read", [read_image, glance])
+@pytest.mark.parametrize("damage", ["truncated", "empty", "text", "header only", "folder", "absent"])
+def test_broken_files_are_named(jpeg, read, damage):
+    data = jpeg.read_bytes()
+    jpeg.unlink()
+    if damage == "folder":
+        jpeg.mkdir()
+    elif damage != "absent":
+        cut = {"truncated": data[: len(data) // 2], "empty": b"", "text": b"<html>", "header only": data[:20]}
+        jpeg.write_bytes(cut[damage])
+    with pytest.raises(ValueError, match=r"a\.jpg: "):
+        read(jpeg)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_every_truncation_is_found(jpeg, kind):
+    Image.fromarray(picture()).save(jpeg, kind)
+    data, pixels = jpeg.read_bytes(), read_image(jpeg)
+    for length in range(0, len(data) - 1, 7):
+        jpeg.write_bytes(data[:length])
+        with pytest.raises(ValueError, match=r"a\.jpg: "):
+            glance(jpeg)
+        with contextlib.suppress(ValueError):  # a PNG that lacks its last checksum only is still whole
+            np.testing.assert_array_equal(read_image(jpeg), pixels)
+
+
+def test_zeros_after_the_end_are_no_truncation(jpeg):
+    jpeg.write_bytes(jpeg.read_bytes() + bytes(10))
+    assert glance(jpeg) == (32, 16)
+
+
+def test_all_images_of_a_split(jpeg, tmp_path):
+    Image.fromarray(picture(seed=1)).save(tmp_path / "b.png")
+    records = [Record(path, 2, 1) for path in (jpeg, tmp_path / "b.png")]
+    seen = []
+    pixels = read_images(records, progress=lambda *counts: seen.append(counts))
+    assert pixels.shape == (2, 32, 16, 3)
+    np.testing.assert_array_equal(pixels[1], picture(seed=1))
+    assert seen == [(1, 2), (2, 2)]
+    with pytest.raises(ValueError, match=r"a\.jpg: is 32x16, the others are 64x32; resize"):
+        read_images(records, (64, 32))
+    require_readable(records)
+    with pytest.raises(ValueError, match=r"c\.jpg: "):
+        require_readable([*records, Record(Path("c.jpg"), 2, 1)])
