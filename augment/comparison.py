@@ -22,7 +22,7 @@ class Difference:
     low: float
     high: float
     per_seed: tuple[float, ...]
-    sd: float  # over seeds
+    sd: float | None  # over seeds; None where there is one
 
 
 def compare(
@@ -45,7 +45,7 @@ def compare(
     pids = np.asarray(baseline[0]["per_query"]["pid"])[valid]
     per_seed = scored[:, valid].mean(axis=1)
     low, high = _interval(scored[:, valid], pids, np.random.default_rng(seed))
-    sd = float(per_seed.std(ddof=1)) if len(per_seed) > 1 else float("nan")
+    sd = float(per_seed.std(ddof=1)) if len(per_seed) > 1 else None
     return Difference(float(per_seed.mean()), low, high, tuple(per_seed.tolist()), sd)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from augment.data.feed import Posed
-from augment.store import Plan
+from augment.plan import Plan
 
 POLICIES = ("random", "same-camera", "other-identity", "same-identity", "self")
 

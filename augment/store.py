@@ -9,71 +9,36 @@ The schema and what was measured to survive a kill are described in docs/hdf5-fo
 """
 
 import contextlib
-import hashlib
 import json
 import math
 import os
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, final
 
 import h5py
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import UInt8
 
 from augment import audit, files
+from augment.plan import COLUMNS, Plan
 
 SCHEMA = 1
 SHARD_ROWS = 1024
 MANIFEST, PLAN = "manifest.json", "plan.h5"
-COLUMNS = {
-    "pid": "<i4",
-    "camid": "<i2",
-    "source_index": "<i4",
-    "target_index": "<i4",
-    "target_pose": "<f4",
-    "seed": "<u8",
-}
 JSON_ATTRIBUTES = ("config", "generator", "versions")  # stored as JSON text
 Pixels = UInt8[np.ndarray, "n h w 3"]
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What to generate: row i takes the image `files[source_index[i]]` into the pose of `files[target_index[i]]`."""
+def shard_count(plan: Plan) -> int:
+    return -(-len(plan) // SHARD_ROWS)
 
-    files: tuple[str, ...]
-    pid: Int[np.ndarray, " n"]
-    camid: Int[np.ndarray, " n"]
-    source_index: Int[np.ndarray, " n"]
-    target_index: Int[np.ndarray, " n"]
-    target_pose: Float[np.ndarray, "n k 2"]
-    seed: np.ndarray
 
-    def __len__(self) -> int:
-        return len(self.pid)
-
-    @property
-    def shards(self) -> int:
-        return -(-len(self) // SHARD_ROWS)
-
-    def rows(self, shard: int) -> range:
-        """The plan rows of a shard."""
-        return range(shard * SHARD_ROWS, min(len(self), (shard + 1) * SHARD_ROWS))
-
-    def column(self, name: str) -> np.ndarray:
-        return np.asarray(getattr(self, name)).astype(COLUMNS[name])
-
-    @property
-    def sha256(self) -> str:
-        """Identifies the plan."""
-        hasher = hashlib.sha256("\n".join(self.files).encode())
-        for name in COLUMNS:
-            hasher.update(np.ascontiguousarray(self.column(name)).tobytes())
-        return hasher.hexdigest()
+def shard_rows(plan: Plan, shard: int) -> range:
+    """The plan rows of a shard."""
+    return range(shard * SHARD_ROWS, min(len(plan), (shard + 1) * SHARD_ROWS))
 
 
 def shard_folder(out: Path) -> Path:
@@ -119,7 +84,7 @@ def _now() -> str:
 
 def missing_shards(folder: Path, plan: Plan) -> list[int]:
     """Shards that are not there yet."""
-    return [shard for shard in range(plan.shards) if not shard_path(folder, shard).exists()]
+    return [shard for shard in range(shard_count(plan)) if not shard_path(folder, shard).exists()]
 
 
 def shard_path(folder: Path, shard: int) -> Path:
@@ -132,7 +97,7 @@ def write_shard(folder: Path, shard: int, plan: Plan, images: Pixels, attributes
     The file is built in memory (25 MB) and written by one plain write: on a full disk that fails cleanly, where a
     growing HDF5 file would take the process with it.
     """
-    rows = plan.rows(shard)
+    rows = shard_rows(plan, shard)
     if len(images) != len(rows):
         raise AssertionError(f"shard {shard} has {len(rows)} rows, got {len(images)} images")
     return files.write_atomic(
@@ -147,7 +112,7 @@ def merge(folder: Path, plan: Plan, out: Path, attributes: dict[str, Any]) -> Pa
         ValueError: a shard is missing or damaged, named.
         OSError: no space, before anything is written.
     """
-    pixels, _ = _read_shard(shard_path(folder, 0), plan, plan.rows(0))
+    pixels, _ = _read_shard(shard_path(folder, 0), plan, shard_rows(plan, 0))
     height, width = pixels.shape[1:3]
     files.remove_parts(out.parent)
     with files.appearing(out) as part:
@@ -157,8 +122,8 @@ def merge(folder: Path, plan: Plan, out: Path, attributes: dict[str, Any]) -> Pa
             _write_columns(file, plan, range(len(plan)))
             images = _create_images(file, (len(plan), height, width, 3))
             checksums = file.create_dataset("crc32", (len(plan),), "<u4")
-            for shard in range(plan.shards):
-                rows = plan.rows(shard)
+            for shard in range(shard_count(plan)):
+                rows = shard_rows(plan, shard)
                 pixels, stored = _read_shard(shard_path(folder, shard), plan, rows)
                 images[rows.start : rows.stop] = pixels
                 checksums[rows.start : rows.stop] = stored

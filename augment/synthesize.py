@@ -19,6 +19,7 @@ from augment.data import feed, keypoints
 from augment.data.read import read_data
 from augment.data.records import DataSet
 from augment.devices import pick_device
+from augment.plan import Plan
 from augment.version import __version__
 from generators import checkpoint
 from generators.dptn import DPTN
@@ -46,7 +47,7 @@ class Job:
     """A set that is planned and can be made: everything that is known before the first pixel."""
 
     split: feed.Posed
-    plan: store.Plan
+    plan: Plan
     generator: DPTN
     provenance: dict[str, Any]
 
@@ -120,12 +121,12 @@ def _make_shards(
 ) -> None:
     attributes = store.begin(folder, job.plan, job.provenance)
     missing = store.missing_shards(folder, job.plan)
-    done = len(job.plan) - sum(len(job.plan.rows(shard)) for shard in missing)
+    done = len(job.plan) - sum(len(store.shard_rows(job.plan, shard)) for shard in missing)
     if done:
         log(f"continuing: {done} of {len(job.plan)} images are there")
     with interruption.on_sigterm() as sigterm:
         for shard in missing:
-            rows = job.plan.rows(shard)
+            rows = store.shard_rows(job.plan, shard)
             pixels = np.empty((len(rows), *job.split.size, 3), dtype=np.uint8)
             for start in range(0, len(rows), config.batch):
                 batch = np.asarray(rows[start : start + config.batch])

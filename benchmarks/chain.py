@@ -28,7 +28,6 @@ from generators.registry import create_generator, initialise
 from generators.tensors import to_uint8
 from reid.metrics import distance_matrix, evaluate
 from reid.torchreid_api import torchreid
-from tests.reference.posemaps import render as render_with_numpy
 
 
 @dataclass(frozen=True)
@@ -72,8 +71,17 @@ def _maps() -> list[Row]:
     rng = np.random.default_rng(0)
     points = (rng.random((64, 18, 2)) * [128, 64]).astype(np.float32)
     ours = 64 / _cpu(lambda: posemaps.render(torch.from_numpy(points), (128, 64)), repeat=5)
-    twin = 8 / _cpu(lambda: [render_with_numpy(person, (128, 64)) for person in points[:8]])
-    return [Row("pose maps, 18x128x64", ours, ours / twin, "the reference's NumPy function, per image")]
+    twin = 8 / _cpu(lambda: [_whole_image_maps(person, (128, 64)) for person in points[:8]])
+    return [Row("pose maps, 18x128x64", ours, ours / twin, "one NumPy exponential a pixel and joint, as PATN's code")]
+
+
+def _whole_image_maps(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Pose maps as PATN's and DPTN's code makes them: for each joint a grid, then its exponential."""
+    maps = np.zeros((*size, len(points)), dtype=np.float32)
+    for joint, (row, column) in enumerate(points):
+        columns, rows = np.meshgrid(np.arange(size[1]), np.arange(size[0]))
+        maps[..., joint] = np.exp(-((rows - row) ** 2 + (columns - column) ** 2) / (2 * posemaps.SIGMA**2))
+    return maps
 
 
 def _synthesis(folder: Path) -> list[Row]:

@@ -6,6 +6,7 @@ resumed from its last checkpoint equals one that was not.
 
 import copy
 import json
+import math
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
@@ -205,8 +206,8 @@ def train(
         total = torch.stack([value for name, value in losses.items() if name != "adversary"]).sum()
         state.optimiser.zero_grad(set_to_none=True)
         total.backward()
-        if config.clip:
-            nn.utils.clip_grad_norm_(parameters, config.clip)
+        norm = nn.utils.clip_grad_norm_(parameters, config.clip or math.inf)
+        _refuse_nonfinite({"gradient": norm}, state.images_seen)
         state.optimiser.step()
 
         # Averaged weights
@@ -254,7 +255,7 @@ def _refuse_nonfinite(losses: dict[str, Tensor], images_seen: int) -> None:
     broken = [name for name, value in losses.items() if not torch.isfinite(value)]
     if broken:
         raise ValueError(
-            f"loss {', '.join(broken)} is not finite after {images_seen} images; the last checkpoint is good: "
+            f"{', '.join(broken)} is not finite after {images_seen} images; the last checkpoint is good: "
             "lower the learning rate or train in fp32"
         )
 

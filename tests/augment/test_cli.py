@@ -22,6 +22,7 @@ import torch
 
 from augment import cli, planning, store
 from augment.data.pedestrians import PedestriansConfig
+from augment.plan import Plan
 from augment.synthesize import SynthesizeConfig
 from augment.train_generator import TrainGeneratorConfig
 from augment.train_reid import TrainReidConfig
@@ -445,7 +446,7 @@ def test_no_option_is_forgotten():
 
 
 def test_inspect_finds_damage(augment, tmp_path):
-    plan = store.Plan(
+    plan = Plan(
         ("a.jpg",), *(np.zeros(2, int) for _ in range(4)), np.zeros((2, 18, 2), np.float32), np.zeros(2, np.uint64)
     )
     path = tmp_path / "x.h5"

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from augment import store
+from augment.plan import Plan
 from tests.killing import die, in_child
 
 ROWS, HEIGHT, WIDTH = 10, 6, 4
@@ -32,7 +33,7 @@ def plan():
     rng = np.random.default_rng(0)
     pose = rng.uniform(0, 60, (ROWS, 18, 2)).astype(np.float32)
     pose[0, 3] = np.nan
-    return store.Plan(
+    return Plan(
         files=("0002_c1.jpg", "0004_c2.jpg", "ähnlich.jpg"),
         pid=np.asarray([2, 4] * 5),
         camid=np.asarray([1, 2] * 5),
@@ -53,7 +54,7 @@ def make(out, plan, images, stop=None):
     folder = store.shard_folder(out)
     attributes = store.begin(folder, plan, PROVENANCE)
     for shard in store.missing_shards(folder, plan)[:stop]:
-        rows = plan.rows(shard)
+        rows = store.shard_rows(plan, shard)
         store.write_shard(folder, shard, plan, images[rows.start : rows.stop], attributes)
     if stop is None:
         store.merge(folder, plan, out, attributes)
@@ -133,7 +134,9 @@ def test_the_digest_of_a_plan_is_that_of_its_every_part(plan):
 
 
 def test_rows_of_shards_tile_the_plan(plan):
-    assert [row for shard in range(plan.shards) for row in plan.rows(shard)] == list(range(ROWS))
+    assert [row for shard in range(store.shard_count(plan)) for row in store.shard_rows(plan, shard)] == list(
+        range(ROWS)
+    )
 
 
 def test_a_kill_at_any_file_loses_that_file_only(tmp_path, plan, images, monkeypatch):

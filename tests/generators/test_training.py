@@ -116,7 +116,7 @@ def test_interrupted_equals_uninterrupted(small):
 def test_one_batch_is_learnt(small):
     from dataclasses import replace
 
-    config = replace(small, images=4 * 60, adversarial=0.0, precision="fp32")
+    config = replace(small, images=4 * 120, adversarial=0.0, learning_rate=1e-3)
     state = TrainingState("dptn", "tiny", config, CPU)
     batch = batch_at(0)
     curve = [step["source_reconstruction"].item() for step in train(state, lambda step: batch)]
