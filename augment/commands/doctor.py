@@ -23,4 +23,4 @@ def command(as_json: bool) -> None:
     for section, rows in found.items():
         click.echo(section)
         for name, value in rows.items():
-            click.echo(f"  {name:<28} {value}")
+            click.echo(f"  {name:<32} {value}")
