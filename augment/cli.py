@@ -95,6 +95,9 @@ def main() -> None:
             traceback.print_exc()
         _say(f"Error: {_one_line(error)}")
         code = 2
+    except Exception:  # a bug of ours: shown whole, with a code that means neither "check failed" nor "your mistake"
+        traceback.print_exc()
+        code = 70
     sys.exit(code if isinstance(code, int) else 0)
 
 

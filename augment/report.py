@@ -43,6 +43,7 @@ def run(
     out: Path,
     *,
     title: str,
+    note: str = "",
     sheets: Sequence[Sheet] = (),
     provenance: Mapping[str, Any] | None = None,
 ) -> Path:
@@ -56,6 +57,7 @@ def run(
     page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(template).render(
         title=title,
         headline=headline(differences, baseline),
+        note=note,
         baseline=baseline,
         seeds=len({trial.seed for trial in trials}),
         trials=[_row(trial) for trial in trials],

@@ -59,7 +59,9 @@ def begin(folder: Path, plan: Plan, provenance: dict[str, Any]) -> dict[str, Any
     if path.exists():
         saved, asked = audit.flat(files.read_json(path)), audit.flat(manifest)
         differing = [
-            key for key in sorted(saved.keys() | asked) if key != "created" and saved.get(key) != asked.get(key)
+            key
+            for key in sorted(saved.keys() | asked)
+            if key != "created" and not key.startswith("versions.") and saved.get(key) != asked.get(key)
         ]
         if differing:
             raise ValueError(
@@ -362,7 +364,9 @@ def _write_columns(file: h5py.File, plan: Plan, rows: range) -> None:
     for name in COLUMNS:
         file.create_dataset(name, data=plan.column(name)[rows.start : rows.stop])
     encoded = [name.encode("utf-8") for name in plan.files]
-    file.create_dataset("files", data=np.asarray(encoded, dtype=f"S{max(map(len, encoded), default=1)}"))
+    file.create_dataset(
+        "files", data=np.asarray(encoded, dtype=h5py.string_dtype("utf-8", max(map(len, encoded), default=1)))
+    )
 
 
 def _checksums(images: Pixels) -> np.ndarray:

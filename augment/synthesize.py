@@ -133,7 +133,7 @@ def _make_shards(
                 pixels[start : start + len(batch)] = generate(job, batch, config.precision)
                 if progress is not None:
                     progress(done + start + len(batch), len(job.plan))
-                sigterm.raise_if_requested(str(folder))
+                sigterm.raise_if_requested(f"{folder} (whole shards of {store.SHARD_ROWS} images)")
             store.write_shard(folder, shard, job.plan, pixels, attributes)
             done += len(rows)
 
@@ -180,9 +180,10 @@ def _provenance(config: SynthesizeConfig, dataset: DataSet, generator: Path, poi
     if not config.foreign_generator:
         audit.require_same(
             str(generator),
-            {"training split": metadata.get("trained_on")},
-            {"training split": dataset.digest},
-            "train a generator on this split, or say --foreign-generator if it never saw this data's test identities",
+            {"training split": metadata.get("trained_on"), "key points": metadata.get("points_digest")},
+            {"training split": dataset.digest, "key points": points_digest},
+            "train a generator on this split and these key points, or say --foreign-generator if it never saw this "
+            "data's test identities",
         )
     return {
         "tool": f"reid-augment {__version__}",
@@ -192,6 +193,7 @@ def _provenance(config: SynthesizeConfig, dataset: DataSet, generator: Path, poi
             "preset": metadata["preset"],
             "weights_sha256": checkpoint.weights_sha256(generator),
             "trained_on": metadata.get("trained_on"),
+            "initialised_from": metadata.get("initialised_from"),
         },
         "data_digest": dataset.digest,
         "points_digest": points_digest,

@@ -48,6 +48,7 @@ class TrainGeneratorConfig:
     same_camera: bool = False  # pair within a camera only, so that background and light can be known from the source
     pairs: Path | None = None  # PATN's pair list; None takes every pair of images of a person
     init: Path | None = None  # generator weights to start from
+    foreign_init: bool = False  # they were trained on other data that holds none of these test identities
     vgg: Path | None = None  # VGG19 weights for the perceptual losses; None looks into torch's cache
     checkpoint_seconds: float = 60.0
     sample_images: int = 20_000
@@ -65,6 +66,7 @@ class Job:
     determining: dict[str, Any]
     features: losses.VGG19Features | None
     init: dict[str, Tensor] | None
+    ancestry: dict[str, Any] | None  # where the initial weights come from
 
     def __str__(self) -> str:
         identities = len({record.pid for record in self.records})
@@ -83,7 +85,7 @@ def prepare(config: TrainGeneratorConfig, data: Path, poses: Path | None = None)
     records = keypoints.usable(dataset.train, points)
     pairs = _pairs(config, data, records)
     features = losses.load_vgg19(config.vgg) if config.training.perceptual else None
-    init = None
+    init, ancestry = None, None
     if config.init is not None:
         init = dict(checkpoint.load_generator(config.init).state_dict())
         network = asdict(PRESETS[config.model][config.preset])
@@ -91,20 +93,36 @@ def prepare(config: TrainGeneratorConfig, data: Path, poses: Path | None = None)
         audit.require_same(
             f"--init {config.init}", checkpoint.read_metadata(config.init), wanted, "give its --model and --preset"
         )
+        ancestry = _ancestry(config, dataset)
     determining = asdict(config.training) | {
         "model": config.model,
         "preset": config.preset,
         "flip": config.flip,
         "same_camera": config.same_camera,
         "pairs": files.sha256(config.pairs) if config.pairs else None,
-        "init": checkpoint.weights_sha256(config.init) if config.init else None,
+        "init": ancestry and ancestry["weights_sha256"],
         "vgg": features.sha256 if features is not None else None,
         "data_digest": dataset.digest,
         "points_digest": keypoints.digest(records, points),
     }
     test = (*dataset.query, *dataset.gallery)
     held_out = [r for r in test if r.name in points and keypoints.has_torso(points[r.name])]
-    return Job(dataset, points, records, pairs, held_out, determining, features, init)
+    return Job(dataset, points, records, pairs, held_out, determining, features, init, ancestry)
+
+
+def _ancestry(config: TrainGeneratorConfig, dataset: DataSet) -> dict[str, Any]:
+    """What the initial weights have seen; another split is refused unless the user vouches for it."""
+    assert config.init is not None
+    metadata = checkpoint.read_metadata(config.init)
+    if not config.foreign_init:
+        audit.require_same(
+            f"--init {config.init}",
+            {"training split": metadata.get("trained_on")},
+            {"training split": dataset.digest},
+            "say --foreign-init if these weights never saw this data's test identities",
+        )
+    found = {"weights_sha256": checkpoint.weights_sha256(config.init), "trained_on": metadata.get("trained_on")}
+    return found | {"initialised_from": metadata.get("initialised_from")}
 
 
 def _pairs(config: TrainGeneratorConfig, data: Path, records: Sequence[Record]) -> Pairs | ListedPairs:
@@ -142,7 +160,7 @@ def run(
     """
     compute = pick_device(device)
     job = prepare(config, data, poses)
-    if not (out / "results.json").exists():
+    if force or not (out / "results.json").exists():
         images.require_readable((*job.records, *job.held_out))
     folder = runs.open_run(out, STAGE, job.determining, force=force)
     weights_path = out / "generator.safetensors"
@@ -158,13 +176,18 @@ def run(
     features = job.features.to(compute) if job.features is not None else None
     seconds = _train(state, batches, features, config, out, progress)
 
-    trained = {"trained_on": job.dataset.digest, "images_seen": state.images_seen}
+    trained = {
+        "trained_on": job.dataset.digest,
+        "points_digest": job.determining["points_digest"],
+        "images_seen": state.images_seen,
+        "initialised_from": job.ancestry,
+    }
     weights = checkpoint.generator_to_bytes(config.model, config.preset, state.published, extra=trained)
     files.write_atomic(weights_path, weights)
     results = _evaluate(state.published, job, config.same_camera, split.size, out)
     totals = {
         "images_seen": state.images_seen,
-        "seconds": round(seconds, 1),
+        "seconds_of_last_process": round(seconds, 1),
         "weights_sha256": files.sha256(weights_path),
     }
     folder.finish({"schema": 1, **totals, **results})

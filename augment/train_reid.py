@@ -97,7 +97,7 @@ def run(
     """
     compute = pick_device(device)
     job = prepare(config, data, synthetic)
-    if not (out / "results.json").exists():
+    if force or not (out / "results.json").exists():
         require_readable((*job.dataset.train, *job.dataset.query, *job.dataset.gallery))
     folder = runs.open_run(out, STAGE, _determining(config, job.provenance), force=force)
     if folder.finished:
@@ -134,7 +134,7 @@ def _train(
     """The trained model, and the header of its checkpoint: what was done to get there."""
     path = out / "checkpoint.safetensors"
     resume = path.read_bytes() if path.exists() else None
-    done = checkpoint.from_bytes(resume).header["epoch"] if resume is not None else 0
+    done = _epochs_done(path, resume)
     if done:
         log(f"continuing after epoch {done} of {training.epochs}")
     journal = Journal(out / "epochs.csv", "epoch", done)
@@ -148,7 +148,7 @@ def _train(
         def on_step(seen: int, total: int) -> None:
             if progress is not None:
                 progress(seen, total)
-            sigterm.raise_if_requested(str(out))
+            sigterm.raise_if_requested(f"{out} (whole epochs)")
 
         try:
             model = train(
@@ -162,9 +162,18 @@ def _train(
                 progress=on_step,
             )
         except RuntimeError:  # a scheduler signals the loader's workers too, whose end the loader reports first
-            sigterm.raise_if_requested(str(out))
+            sigterm.raise_if_requested(f"{out} (whole epochs)")
             raise
     return model, checkpoint.from_bytes(path.read_bytes()).header
+
+
+def _epochs_done(path: Path, data: bytes | None) -> int:
+    if data is None:
+        return 0
+    try:
+        return int(checkpoint.from_bytes(data).header["epoch"])
+    except (ValueError, KeyError) as error:
+        raise ValueError(f"{path}: no checkpoint of this run ({error}); start afresh with --force") from None
 
 
 def _publish(path: Path, data: bytes) -> None:

@@ -120,7 +120,7 @@ def _evaluation() -> list[Row]:
     query_pids, gallery_pids = rng.integers(1, identities, queries), rng.integers(0, identities, gallery)
     query_cams, gallery_cams = rng.integers(0, 6, queries), rng.integers(0, 6, gallery)
     features = [rng.standard_normal((count, 64)).astype(np.float32) for count in (queries, gallery)]
-    distances = distance_matrix(*features)
+    distances = distance_matrix(features[0], features[1])
     ours = queries / _cpu(lambda: evaluate(distances, query_pids, gallery_pids, query_cams, gallery_cams))
     few = 200
     theirs = few / _cpu(

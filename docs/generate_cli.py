@@ -14,6 +14,7 @@ EXIT_CODES = """## Exit codes
 | 0 | done, or already done |
 | 1 | the check or comparison asked for did not hold |
 | 2 | a mistake of the user: one line `Error: ...` with file, value, remedy; `augment --debug` shows a traceback |
+| 70 | a bug: the traceback is shown; please report it |
 | 75 | stopped by SIGTERM after saving; the same command continues, a scheduler may requeue it |
 | 130 | interrupted from the keyboard; the same command continues |
 
@@ -26,9 +27,9 @@ def render() -> str:
     parts = [
         "# The command line",
         "Generated from the help texts by `python docs/generate_cli.py`.",
-        _help("augment", group),
+        _help("", group),
     ]
-    parts += [f"## augment {name}\n\n{_help(f'augment {name}', _command(name))}" for name in COMMANDS]
+    parts += [f"## augment {name}\n\n{_help(name, _command(name))}" for name in COMMANDS]
     return "\n\n".join([*parts, EXIT_CODES])
 
 
@@ -39,7 +40,8 @@ def _command(name: str) -> click.Command:
 
 
 def _help(name: str, command: click.Command) -> str:
-    context = click.Context(command, info_name=name, terminal_width=100, max_content_width=100)
+    top = click.Context(group, info_name="augment", terminal_width=100, **group.context_settings)
+    context = click.Context(command, parent=top, info_name=name) if name else top
     return f"```\n{command.get_help(context)}\n```"
 
 

@@ -50,7 +50,7 @@ def generator_to_bytes(
     return to_bytes(tensors, {HEADER: json.dumps(header | extra, sort_keys=True)})
 
 
-def load_generator(path: Path, device: torch.device | str = "cpu") -> DPTN:
+def load_generator(path: Path | str, device: torch.device | str = "cpu") -> DPTN:
     """Rebuild the generator of a weights file, or of a run folder that holds one, in float32 and eval mode.
 
     Raises:
@@ -69,7 +69,7 @@ def load_generator(path: Path, device: torch.device | str = "cpu") -> DPTN:
     return network.eval()
 
 
-def read_metadata(path: Path) -> dict[str, Any]:
+def read_metadata(path: Path | str) -> dict[str, Any]:
     """Read the header of a weights file or run folder: format, model, preset, config and what the writer added.
 
     Raises:
@@ -88,13 +88,14 @@ def read_metadata(path: Path) -> dict[str, Any]:
     return header
 
 
-def weights_sha256(path: Path) -> str:
+def weights_sha256(path: Path | str) -> str:
     """SHA-256 of the weights file (or of the run folder's), in hexadecimal."""
     with _weights_file(path).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _weights_file(path: Path) -> Path:
+def _weights_file(path: Path | str) -> Path:
+    path = Path(path)
     file = path / WEIGHTS if path.is_dir() else path
     if not file.is_file():
         raise ValueError(f"{file}: no such file; expected a {WEIGHTS}, or the folder of a finished training run")

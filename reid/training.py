@@ -268,7 +268,11 @@ def train(
         state.epoch += 1
         state.seconds += time.monotonic() - started
         data = state.save(data_digest, num_classes)
-        row = {"loss": float(losses.double().mean()), "accuracy": float(hits) / epoch_images, "learning_rate": rate}
+        row = {
+            "loss": float(losses.cpu().double().mean()),
+            "accuracy": float(hits) / epoch_images,
+            "learning_rate": rate,
+        }
         on_epoch({name: getattr(state, name) for name in COUNTERS} | row)
         on_checkpoint(data)
     return state.model.eval()

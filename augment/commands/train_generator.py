@@ -6,9 +6,6 @@ import click
 
 from augment.commands import options
 
-# Options of the training loop that the command line passes on; None keeps the preset's value.
-LOOP = ("images", "batch", "precision", "learning_rate", "perceptual")
-
 
 @click.command("train-generator")
 @options.DATA
@@ -24,6 +21,11 @@ LOOP = ("images", "batch", "precision", "learning_rate", "perceptual")
     help="market: as published, 9.8 M parameters. tiny: 1.4 M, for CPUs, without perceptual losses.",
 )
 @click.option("--init", type=options.existing("any"), help="Start from these generator weights (file or run folder).")
+@click.option(
+    "--foreign-init",
+    is_flag=True,
+    help="Accept --init weights of other data that never saw this data's test identities.",
+)
 # Length and speed
 @click.option(
     "--images", type=click.IntRange(1), metavar="N", help="Training length in images seen. [default: the preset's]"
@@ -52,8 +54,8 @@ LOOP = ("images", "batch", "precision", "learning_rate", "perceptual")
 @options.dry_run
 def command(
     data: Path, out: Path, poses: Path | None, model: str, preset: str, init: Path | None, vgg: Path | None,
-    flip: bool | None, same_camera: bool | None, pairs: Path | None, seed: int, device: str, force: bool,
-    dry_run: bool, **loop: object,
+    flip: bool | None, same_camera: bool | None, pairs: Path | None, foreign_init: bool, seed: int, device: str,
+    force: bool, dry_run: bool, **loop: object,
 ) -> None:  # fmt: skip
     """Train on pairs of images of one person in DATA's training split. Running the command again continues it.
 
@@ -79,6 +81,7 @@ def command(
         same_camera=tiny if same_camera is None else same_camera,
         pairs=pairs,
         init=init,
+        foreign_init=foreign_init,
         vgg=vgg,
     )
     if dry_run:

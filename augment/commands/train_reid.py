@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from augment.commands import options
 from augment.commands.make_data import Size
@@ -130,6 +131,7 @@ def command(
       augment train-reid data --out runs/real --size 128x64 --epochs 20
       augment train-reid data --out runs/mixed --size 128x64 --epochs 20 --synthetic synthetic.h5 --ratio 1
     """
+    _refuse_unused(synthetic)
     from augment.train_reid import TrainReidConfig, prepare, run
     from reid.mixing import MixPolicy
     from reid.training import ReidConfig
@@ -151,6 +153,18 @@ def command(
     ranks = "  ".join(f"rank-{rank} {value:.1%}" for rank, value in found["cmc"].items())
     click.echo(f"mAP {found['mAP']:.1%}  {ranks}")
     click.echo(made)
+
+
+def _refuse_unused(synthetic: tuple[Path, ...]) -> None:
+    """An option about synthetic images without a synthetic set would silently train on real images only."""
+    ctx = click.get_current_context()
+    if synthetic:
+        return
+    for name in ("ratio", "quota", "labels", "synthetic_weight"):
+        if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            raise click.UsageError(
+                f"--{name.replace('_', '-')}: given without --synthetic X.h5; add the set or drop it"
+            )
 
 
 def _epochs(value: str) -> tuple[int, ...]:

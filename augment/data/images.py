@@ -42,11 +42,11 @@ def glance(path: Path) -> tuple[int, int]:
         with Image.open(path) as image:
             width, height = image.size
             kind = image.format or ""
-            truncated = not _tail(path).endswith(ENDS.get(kind, b""))
+            ends = _tail(path).endswith(ENDS.get(kind, b""))
     except UNREADABLE as error:
         raise ValueError(f"{path}: not a readable image ({error}); restore it or remove it") from None
-    if truncated:
-        raise ValueError(f"{path}: truncated {kind} (no end marker); restore it or remove it")
+    if not ends:  # truncated, or whole with something appended: only decoding tells
+        read_image(path)
     return height, width
 
 

@@ -82,7 +82,7 @@ def dataset_points(dataset: DataSet, poses: Path | None = None) -> dict[str, Poi
     if not paths:
         raise ValueError(
             f"{dataset.root}: no key points: market-annotation-train.csv is not there; put PATN's annotation files "
-            "into the folder or give --poses FILE"
+            "into the folder or name one (--poses FILE; --annotation FILE for synthesize)"
         )
     points: dict[str, Points] = {}
     for path in paths:
@@ -123,9 +123,9 @@ def stack(records: Iterable[Record], points: Mapping[str, Points]) -> Float[np.n
 
 
 def digest(records: Iterable[Record], points: Mapping[str, Points]) -> str:
-    """SHA-256 of the key points of `records`: identifies an annotation."""
-    lines = "\n".join(annotation_line(record.name, points[record.name]) for record in records)
-    return hashlib.sha256(lines.encode()).hexdigest()
+    """SHA-256 of the key points of `records`, in any order: identifies an annotation."""
+    lines = sorted(annotation_line(record.name, points[record.name]) for record in records)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def flip(points: Float[np.ndarray, "... 18 2"], width: int) -> Float[np.ndarray, "... 18 2"]:

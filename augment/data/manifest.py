@@ -21,6 +21,7 @@ def read_manifest(path: Path) -> DataSet:
         ValueError: missing columns, a value that is no integer, an unknown split, a missing file, no training image.
     """
     splits: dict[str, list[Record]] = {split: [] for split in SPLITS}
+    seen: dict[str, int] = {}
     try:
         with path.open(newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file)
@@ -29,6 +30,12 @@ def read_manifest(path: Path) -> DataSet:
                 raise ValueError(f"{path}: no column {', '.join(missing)}; the header must be {','.join(COLUMNS)}")
             for row in reader:
                 split, record = _parse(path, reader.line_num, row)
+                if record.name in seen:
+                    raise ValueError(
+                        f"{path}, line {reader.line_num}: a second image named {record.name}, as in line "
+                        f"{seen[record.name]}; key points go by file name, so give each image a name of its own"
+                    )
+                seen[record.name] = reader.line_num
                 if record.pid != JUNK:
                     splits[split].append(record)
     except (UnicodeDecodeError, csv.Error) as error:

@@ -39,6 +39,6 @@ class DataSet:
 
 
 def digest(records: Sequence[Record]) -> str:
-    """SHA-256 over the sorted file names, identities and file sizes."""
-    lines = sorted(f"{record.name} {record.pid} {record.path.stat().st_size}" for record in records)
+    """SHA-256 over the sorted file names, identities, cameras and file sizes."""
+    lines = sorted(f"{record.name} {record.pid} {record.camid} {record.path.stat().st_size}" for record in records)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -415,12 +415,21 @@ def test_options_reach_their_fields(augment, asked):
                "learning-rate": 0.5, "erase": 0.125, "workers": 3, "synthetic-weight": 0.75, "seed": 11}  # fmt: skip
     given = [word for name, value in options.items() for word in (f"--{name}", value)]
     more = ["--labels", "lsro", "--portion", 0.5, "--match", "iterations", "--steps", "3,5", "--dry-run"]
-    assert augment("train-reid", "data", "--out", "x", *given, *more).code == 0
+    assert augment("train-reid", "data", "--out", "x", "--synthetic", __file__, "--ratio", 2, *given, *more).code == 0
     config = asked[0][0][0]
     assert {name: getattr(config.training, name.replace("-", "_")) for name in options} == options
     assert (config.training.steps, config.training.synthetic_smoothing) == ((3, 5), 1.0)
-    assert config.mixing == MixPolicy(ratio=0.0, portion=0.5, seed=11)
+    assert config.mixing == MixPolicy(ratio=2.0, portion=0.5, seed=11)
     assert config.match == "iterations"
+
+
+@pytest.mark.parametrize(
+    "option", [("--ratio", 2), ("--quota", 0.5), ("--labels", "lsro"), ("--synthetic-weight", 0.1)]
+)
+def test_options_of_synthetic_images_need_some(augment, option):
+    outcome = augment("train-reid", "data", "--out", "x", *option)
+    assert outcome.code == 2
+    assert outcome.err.startswith(f"Error: {option[0]}: given without --synthetic")
 
 
 def test_choices_are_those_of_the_stages():

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from augment import store, synthesize
+from augment.data import keypoints
 from augment.data.read import read_data
 from augment.interruption import Preempted
 from augment.synthesize import SynthesizeConfig, run
@@ -27,16 +28,24 @@ def small_shards(monkeypatch):
     monkeypatch.setattr(store, "SHARD_ROWS", 8)
 
 
-def save_generator(path, trained_on, seed=0):
+def save_generator(path, data, seed=0):
+    """Weights that say they were trained on `data`."""
+    dataset = read_data(data)
+    points = keypoints.dataset_points(dataset)
+    digest = keypoints.digest(keypoints.usable(dataset.train, points), points)
+    return save_weights(path, {"trained_on": dataset.digest, "points_digest": digest}, seed)
+
+
+def save_weights(path, extra, seed=0):
     network = create_generator("dptn", "tiny", width=8, max_width=16)
     initialise(network, torch.Generator().manual_seed(seed), TRAINING_PRESETS["tiny"].initialisation)
-    path.write_bytes(checkpoint.generator_to_bytes("dptn", "tiny", network, {"trained_on": trained_on}))
+    path.write_bytes(checkpoint.generator_to_bytes("dptn", "tiny", network, extra))
     return path
 
 
 @pytest.fixture(scope="module")
 def generator(pedestrians, tmp_path_factory):
-    return save_generator(tmp_path_factory.mktemp("g") / "generator.safetensors", read_data(pedestrians).digest)
+    return save_generator(tmp_path_factory.mktemp("g") / "generator.safetensors", pedestrians)
 
 
 @pytest.fixture(scope="module")
@@ -124,13 +133,13 @@ def test_other_options_are_refused_while_unfinished_too(pedestrians, generator, 
 
 
 def test_other_weights_are_refused(pedestrians, generator, whole, tmp_path):
-    other = save_generator(tmp_path / "generator.safetensors", read_data(pedestrians).digest, seed=1)
+    other = save_generator(tmp_path / "generator.safetensors", pedestrians, seed=1)
     with pytest.raises(ValueError, match=r"generator\.weights_sha256"):
         run(CONFIG, pedestrians, other, whole, device="cpu")
 
 
 def test_a_generator_of_another_split_is_refused_unless_it_is_said(pedestrians, whole, tmp_path):
-    other = save_generator(tmp_path / "generator.safetensors", "0" * 64)
+    other = save_weights(tmp_path / "generator.safetensors", {"trained_on": "0" * 64})
     with pytest.raises(ValueError, match=r"training split \(000000000000\.\.\. there, .*--foreign-generator"):
         run(CONFIG, pedestrians, other, tmp_path / "x.h5", device="cpu")
     accepted = SynthesizeConfig(ratio=0.1, batch=8, foreign_generator=True)

@@ -12,7 +12,7 @@ from augment import files, train_generator
 from augment.data.pedestrians import PedestriansConfig, make_data
 from augment.data.read import read_data
 from augment.interruption import Preempted
-from augment.train_generator import TrainGeneratorConfig, run
+from augment.train_generator import TrainGeneratorConfig, prepare, run
 from generators import checkpoint
 from generators.registry import create_generator
 from generators.training import training_preset
@@ -57,7 +57,7 @@ def require_equal(resumed, whole):
     assert (resumed / "generator.safetensors").read_bytes() == (whole / "generator.safetensors").read_bytes()
     assert [row["images"] for row in losses(resumed)] == [row["images"] for row in losses(whole)]
     first, second = (files.read_json(folder / "results.json") for folder in (resumed, whole))
-    assert {**first, "seconds": 0} == {**second, "seconds": 0}
+    assert {**first, "seconds_of_last_process": 0} == {**second, "seconds_of_last_process": 0}
 
 
 def test_a_run_leaves_weights_results_losses_and_sheets(data, whole):
@@ -191,7 +191,7 @@ def test_perceptual_losses_without_vgg_weights(data, tmp_path, monkeypatch):
 
 def test_a_loss_that_is_not_finite_stops_the_training_by_name(data, tmp_path):
     config = replace(CONFIG, training=replace(CONFIG.training, learning_rate=1e30, clip=0.0, decay=0.0))
-    with pytest.raises(ValueError, match=r"loss .*reconstruction.* is not finite after \d+ images"):
+    with pytest.raises(ValueError, match=r".*reconstruction.* is not finite after \d+ images"):
         run(config, data, tmp_path / "run", device="cpu")
     assert not (tmp_path / "run" / "generator.safetensors").exists()
 
@@ -204,3 +204,17 @@ def test_no_pair_in_one_camera(data, tmp_path):
         train_generator.prepare(CONFIG, tmp_path / "manifest.csv", dataset.annotations[0])
     job = train_generator.prepare(replace(CONFIG, same_camera=False), tmp_path / "manifest.csv", dataset.annotations[0])
     assert len(job.pairs) > 0
+
+
+def test_weights_of_another_split_are_refused_unless_it_is_said(data, tmp_path):
+    first = run(CONFIG, data, tmp_path / "first", device="cpu")
+    again = replace(CONFIG, init=first)
+    assert prepare(again, data).ancestry["trained_on"] == checkpoint.read_metadata(first)["trained_on"]
+
+    other = tmp_path / "other.safetensors"
+    network = checkpoint.load_generator(first)
+    other.write_bytes(checkpoint.generator_to_bytes("dptn", "tiny", network, {"trained_on": "0" * 64}))
+    with pytest.raises(ValueError, match=r"--init .*training split \(000000000000\.\.\. there, .*--foreign-init"):
+        prepare(replace(CONFIG, init=other), data)
+    made = run(replace(CONFIG, init=other, foreign_init=True), data, tmp_path / "second", device="cpu")
+    assert checkpoint.read_metadata(made)["initialised_from"]["trained_on"] == "0" * 64
