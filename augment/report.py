@@ -153,11 +153,17 @@ def _plot(differences: Mapping[tuple[str, str], Difference]) -> str:
     for row, found in enumerate(differences.values()):
         axes.plot([100 * found.low, 100 * found.high], [row, row], color="#2f6fb3", linewidth=2)
         axes.plot(
-            [100 * value for value in found.per_seed], [row] * len(found.per_seed), "o", color="#8aa4c0", markersize=4
+            [100 * value for value in found.per_seed],
+            [row] * len(found.per_seed),
+            "o",
+            color="#c26a1a",
+            markersize=5,
+            zorder=3,
         )
         axes.plot([100 * found.mean], [row], "D", color="#2f6fb3")
     axes.axvline(0, color="#57606a", linewidth=1, linestyle="--")
     axes.set_yticks(range(len(differences)), [f"{arm}, {measure}" for arm, measure in differences])
+    axes.margins(y=0.4)
     axes.invert_yaxis()
     axes.set_xlabel("percentage points")
     text = io.StringIO()

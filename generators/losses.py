@@ -134,8 +134,8 @@ def load_vgg19(
     file = path or vgg19_path()
     if not file.is_file():
         raise ValueError(
-            f"{file}: no VGG19 weights here. Put {VGG19_FILE} from torchvision's model zoo there or give its path, "
-            "or train with a preset without perceptual losses"
+            f"{file}: no VGG19 weights here. Put {VGG19_FILE} from torchvision's model zoo there or give its path "
+            "(--vgg FILE), or train without perceptual losses (--no-perceptual, or --preset tiny)"
         )
     with file.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
