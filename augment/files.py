@@ -86,11 +86,12 @@ def remove_parts(folder: Path) -> None:
     """Remove temporary files that killed processes of this machine left in `folder`; those of living ones stay."""
     for part in folder.glob(f".*.{socket.gethostname()}.*.part"):
         process = part.name.split(".")[-2]
-        if process.isdigit() and not _alive(int(process)):
+        if process.isdigit() and not alive(int(process)):
             part.unlink(missing_ok=True)
 
 
-def _alive(pid: int) -> bool:
+def alive(pid: int) -> bool:
+    """Whether a process of this machine is running."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -25,7 +25,7 @@ def summary(reader: Reader) -> dict[str, Any]:
 
 
 def write_sheet(path: Path, reader: Reader) -> Path:
-    """Source pose drawn beside each of 64 images spread over the set."""
+    """The target pose drawn beside each of 64 images spread over the set."""
     chosen = np.linspace(0, len(reader) - 1, min(SHEET_IMAGES, len(reader))).astype(int)
     rows = [(sheets.draw_skeleton(reader.target_pose[row], reader.size), reader.image(int(row))) for row in chosen]
     return sheets.write_sheet(path, rows, ("pose", "generated"), groups=SHEET_COLUMNS)

@@ -21,6 +21,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from augment import files
 from augment.data.pedestrians.clothes import Outfit, Person, sample_outfit, sample_person
 from augment.data.pedestrians.drawing import draw, draw_fragment
 from augment.data.pedestrians.scene import Camera, sample_camera
@@ -307,15 +308,5 @@ def _remove_abandoned(out: Path) -> None:
     prefix = part_folder(out, 0).name.removesuffix("0")
     for folder in list(out.parent.iterdir()) if out.parent.is_dir() else ():
         number = folder.name.removeprefix(prefix)
-        if number.isdigit() and not _alive(int(number)):
+        if number.isdigit() and not files.alive(int(number)):
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True

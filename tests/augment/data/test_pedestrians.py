@@ -398,7 +398,7 @@ def test_leftovers_of_killed_processes_go_and_those_of_living_ones_stay(tmp_path
 )
 def test_senseless_values_are_refused(values: dict[str, object], said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        PedestriansConfig(**values)  # type: ignore[arg-type]
+        PedestriansConfig(**values)
 
 
 def test_no_workers_is_refused(tmp_path: Path) -> None:
