@@ -81,8 +81,9 @@ def dataset_points(dataset: DataSet, poses: Path | None = None) -> dict[str, Poi
     paths = (poses,) if poses is not None else dataset.annotations
     if not paths:
         raise ValueError(
-            f"{dataset.root}: no key points: market-annotation-train.csv is not there; put PATN's annotation files "
-            "into the folder or name one (--poses FILE; --annotation FILE for synthesize)"
+            f"{dataset.root}: no key points: neither market-annotation-train.csv nor "
+            "fasion-resize-annotation-train.csv is there; put PATN's annotation files into the folder or name one "
+            "(--poses FILE; --annotation FILE for synthesize)"
         )
     points: dict[str, Points] = {}
     for path in paths:

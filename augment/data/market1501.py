@@ -19,6 +19,7 @@ QUERY_FOLDERS = ("query",)
 GALLERY_FOLDERS = ("bounding_box_test", "test")
 NESTED = ("", "Market-1501-v15.09.15", "market1501", "market1501/Market-1501-v15.09.15", "Market-1501")
 ANNOTATIONS = ("market-annotation-train.csv", "market-annotation-test.csv")
+PAIRS = ("market-pairs-train.csv", "market-pairs-test.csv")
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,8 @@ def read_root(root: Path) -> DataSet:
         )
     query = read_folder(folders.query) if folders.query else ()
     gallery = read_folder(folders.gallery) if folders.gallery else ()
-    return DataSet(folders.root, train, query, gallery, find_annotations(root, folders.root))
+    pairs, test_pairs = (find_pairs(name, root, folders.root) for name in PAIRS)
+    return DataSet(folders.root, train, query, gallery, find_annotations(root, folders.root), pairs, test_pairs)
 
 
 def read_folder(folder: Path) -> tuple[Record, ...]:
@@ -101,13 +103,18 @@ def parse_name(name: str) -> tuple[int, int] | None:
     return None if match is None else (int(match["pid"]), int(match["camid"]))
 
 
-def find_annotations(*bases: Path) -> tuple[Path, ...]:
+def find_annotations(*bases: Path, names: tuple[str, ...] = ANNOTATIONS) -> tuple[Path, ...]:
     """PATN's key-point files in the first of `bases` that has any."""
     for base in bases:
-        found = tuple(base / name for name in ANNOTATIONS if (base / name).exists())
+        found = tuple(base / name for name in names if (base / name).exists())
         if found:
             return found
     return ()
+
+
+def find_pairs(name: str, *bases: Path) -> Path | None:
+    """One of PATN's pair lists, in the first of `bases` that has it."""
+    return next((base / name for base in bases if (base / name).exists()), None)
 
 
 def _first(base: Path, names: tuple[str, ...]) -> Path | None:

@@ -45,8 +45,7 @@ class Pairs:
         """
         if not len(self):
             raise ValueError("no identity has two usable images, so there is no training pair; check the key points")
-        rng = np.random.default_rng([seed, step])
-        return self._locate(rng.integers(len(self), size=count))
+        return self._locate(np.random.default_rng([seed, step]).integers(len(self), size=count))
 
     def _locate(self, indices: Int[np.ndarray, " n"]) -> Int[np.ndarray, "n 2"]:
         group = np.searchsorted(self._ends, indices, side="right")
@@ -64,35 +63,54 @@ class ListedPairs:
         ValueError: see `read_pairs`.
     """
 
-    def __init__(self, path: Path, records: Sequence[Record]) -> None:
-        self._pairs = read_pairs(path, records)
+    def __init__(self, path: Path, records: Sequence[Record], without: Sequence[Record] = ()) -> None:
+        self._path = path
+        self._pairs = read_pairs(path, records, without)
 
     def __len__(self) -> int:
         return len(self._pairs)
 
     def draw(self, seed: int, step: int, count: int) -> Int[np.ndarray, "count 2"]:
-        """`count` pairs with replacement: a pure function of (seed, step)."""
+        """`count` pairs with replacement: a pure function of (seed, step).
+
+        Raises:
+            ValueError: the list is empty.
+        """
+        if not len(self):
+            raise ValueError(f"{self._path}: lists no pair, so there is nothing to draw")
         return self._pairs[np.random.default_rng([seed, step]).integers(len(self), size=count)]
 
 
-def read_pairs(path: Path, records: Sequence[Record]) -> Int[np.ndarray, "n 2"]:
-    """A pair list in PATN's format (`from,to`) as indices into `records`.
+def read_pairs(path: Path, records: Sequence[Record], without: Sequence[Record] = ()) -> Int[np.ndarray, "n 2"]:
+    """A pair list in PATN's format (`from,to`) as indices into `records`, without the pairs of an image of `without`.
 
     Raises:
-        ValueError: another header, or a name that is not among the records.
+        ValueError: another header, or a line that does not name two of the records.
     """
-    index = {record.name: number for number, record in enumerate(records)}
+    index = {record.name: -1 for record in without} | {record.name: number for number, record in enumerate(records)}
     pairs = []
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            if reader.fieldnames is None or not {"from", "to"} <= set(reader.fieldnames):
+            reader = csv.reader(file)
+            header = next(reader, [])
+            if not {"from", "to"} <= set(header):
                 raise ValueError(f"{path}: no columns 'from' and 'to'; give PATN's pair list")
-            for row in reader:
-                for name in (row["from"], row["to"]):
-                    if name not in index:
-                        raise ValueError(f"{path}, line {reader.line_num}: {name} is no usable image of this split")
-                pairs.append((index[row["from"]], index[row["to"]]))
+            source, target = header.index("from"), header.index("to")
+            for row in filter(None, reader):  # 263,632 lines: the path without an error is kept short
+                try:
+                    pairs.append((index[row[source]], index[row[target]]))
+                except (IndexError, KeyError) as error:
+                    raise ValueError(f"{path}, line {reader.line_num}: {_complaint(error, row)}") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path}: not a UTF-8 text file ({error}); give PATN's pair list") from None
-    return np.asarray(pairs, dtype=np.int64).reshape(-1, 2)
+    listed = np.asarray(pairs, dtype=np.int64).reshape(-1, 2)
+    return listed[(listed >= 0).all(axis=1)]
+
+
+def _complaint(error: Exception, row: list[str]) -> str:
+    if isinstance(error, IndexError):
+        return f"{','.join(row)[:60]!r} names no pair; write two image names"
+    return (
+        f"{error.args[0]} is no image of this split with annotated shoulders and hips; take the pair out of the list "
+        "or annotate the image"
+    )

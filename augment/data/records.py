@@ -7,6 +7,7 @@ from pathlib import Path
 
 JUNK = -1
 DISTRACTOR = 0
+NO_CAMERA = 0  # of images that no camera network took
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,13 @@ class DataSet:
     query: tuple[Record, ...]
     gallery: tuple[Record, ...]
     annotations: tuple[Path, ...] = ()
+    pairs: Path | None = None  # a list of training pairs that lies in the root
+    test_pairs: Path | None = None
+
+    @property
+    def has_cameras(self) -> bool:
+        """Whether cameras took the images. Re-ID searches across cameras, so others train generators only."""
+        return any(record.camid != NO_CAMERA for record in (*self.train, *self.query, *self.gallery))
 
     @property
     def digest(self) -> str:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from augment.data.pairs import ListedPairs, Pairs, read_pairs
+from augment.data.read import read_data
 from augment.data.records import Record
 from tests.reference import heatmaps as reference
 
@@ -81,12 +82,17 @@ def test_a_pair_list(tmp_path):
     drawn = pairs.draw(3, 4, 50)
     np.testing.assert_array_equal(drawn, pairs.draw(3, 4, 50))
     assert set(map(tuple, drawn.tolist())) == {(1, 0), (0, 1)}
+    path.write_text("number,to,from\n1,a.jpg,b.jpg\n\n")
+    assert read_pairs(path, records).tolist() == [[1, 0]]
     path.write_text("from,to\n")
     assert read_pairs(path, records).shape == (0, 2)
+    with pytest.raises(ValueError, match=r"pairs\.csv: lists no pair"):
+        ListedPairs(path, records).draw(0, 0, 1)
     for text, message in (
         ("a.jpg,b.jpg\n", "no columns 'from' and 'to'"),
-        ("from,to\na.jpg,c.jpg\n", r"line 2: c\.jpg is no usable image"),
-        ("from,to\na.jpg\n", "line 2: None is no usable image"),
+        ("", "no columns 'from' and 'to'"),
+        ("from,to\na.jpg,b.jpg\na.jpg,c.jpg\n", r"line 3: c\.jpg is no image of this split with annotated"),
+        ("from,to\n\na.jpg\n", "line 3: 'a.jpg' names no pair"),
     ):
         path.write_text(text)
         with pytest.raises(ValueError, match=rf"pairs\.csv.*{message}"):
@@ -94,3 +100,26 @@ def test_a_pair_list(tmp_path):
     path.write_bytes(b"from,to\n\xff,b.jpg\n")
     with pytest.raises(ValueError, match=r"pairs\.csv: not a UTF-8 text file"):
         read_pairs(path, records)
+
+
+def test_pairs_of_withheld_images_are_left_out(tmp_path):
+    records = [Record(Path(name), 2, 1) for name in ("a.jpg", "b.jpg", "c.jpg")]
+    path = tmp_path / "pairs.csv"
+    path.write_text("from,to\na.jpg,b.jpg\nb.jpg,c.jpg\nc.jpg,a.jpg\nb.jpg,a.jpg\n")
+    assert len(ListedPairs(path, records)) == 4
+    assert read_pairs(path, records[:2], without=records[2:]).tolist() == [[0, 1], [1, 0]]
+    with pytest.raises(ValueError, match=r"line 3: c\.jpg is no image of this split"):
+        read_pairs(path, records[:2])
+
+
+def test_lists_in_a_market_root_are_found_where_key_points_are(tmp_path):
+    for inner in ("Market-1501-v15.09.15/bounding_box_train", "Market-1501-v15.09.15/bounding_box_test"):
+        (tmp_path / inner).mkdir(parents=True)
+    (tmp_path / "Market-1501-v15.09.15/bounding_box_train/0002_c1s1_000451_03.jpg").touch()
+    assert (read_data(tmp_path).pairs, read_data(tmp_path).test_pairs) == (None, None)
+    (tmp_path / "market-pairs-test.csv").touch()
+    (tmp_path / "Market-1501-v15.09.15/market-pairs-train.csv").touch()
+    found = read_data(tmp_path)
+    assert found.pairs == tmp_path / "Market-1501-v15.09.15/market-pairs-train.csv"
+    assert found.test_pairs == tmp_path / "market-pairs-test.csv"
+    assert found.has_cameras
