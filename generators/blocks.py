@@ -110,10 +110,18 @@ class Attention(nn.Module):
         nn.init.zeros_(self.in_bias)
 
     def forward(self, query: Tokens, key: SourceTokens, value: SourceTokens) -> Tokens:
-        weights, biases = self.in_weight.chunk(3), self.in_bias.chunk(3)
-        parts = [F.linear(x, w, b) for x, w, b in zip((query, key, value), weights, biases, strict=True)]
-        q, k, v = (part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in parts)
+        q, k, v = self._heads(query, key, value)
         return self.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+
+    def weights(self, query: Tokens, key: SourceTokens) -> Float[Tensor, "b heads n m"]:
+        """The weights of the values, which `forward` never holds as a whole. Each row sums to 1."""
+        q, k = self._heads(query, key)
+        return (q @ k.transpose(2, 3) / q.shape[3] ** 0.5).softmax(3)
+
+    def _heads(self, *inputs: Float[Tensor, "b _ c"]) -> list[Float[Tensor, "b heads _ d"]]:
+        """Query, key and value, or the first of these, split into heads."""
+        parts = zip(inputs, self.in_weight.chunk(3), self.in_bias.chunk(3), strict=False)
+        return [F.linear(x, w, b).unflatten(2, (self.heads, -1)).transpose(1, 2) for x, w, b in parts]
 
 
 class FeedForward(nn.Module):
@@ -156,6 +164,13 @@ class TransferBlock(nn.Module):
         self.norm3 = TokenNorm(channels)
 
     def forward(self, x: Tokens, memory: SourceTokens, texture: SourceTokens) -> Tokens:
-        x = self.norm1(x + self.self_attention(x, x, x))
+        x = self._attend_to_itself(x)
         x = self.norm2(x + self.cross_attention(x, memory, texture))
         return self.norm3(x + self.feed_forward(x))
+
+    def correspondence(self, x: Tokens, memory: SourceTokens) -> Float[Tensor, "b n m"]:
+        """How much of its texture each target token receives from each source token, mean over the heads."""
+        return self.cross_attention.weights(self._attend_to_itself(x), memory).mean(1)
+
+    def _attend_to_itself(self, x: Tokens) -> Tokens:
+        return self.norm1(x + self.self_attention(x, x, x))

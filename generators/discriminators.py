@@ -62,10 +62,11 @@ class SpectralConv2d(nn.Conv2d):
         self.u.copy_(F.normalize(matrix @ self.v, dim=0))
 
     def forward(self, input: Maps) -> Float[Tensor, "b d h2 w2"]:
-        if self.training:
-            self.refine()
-        # Cloned: a second training forward before the backward changes the buffers, not what this graph holds.
-        sigma = torch.dot(self.u.clone(), self.weight.flatten(1) @ self.v.clone())
+        with torch.autocast(input.device.type, enabled=False):  # a norm in bf16 would be off by a percent
+            if self.training:
+                self.refine()
+            # Cloned: a second training forward before the backward changes the buffers, not what this graph holds.
+            sigma = torch.dot(self.u.clone(), self.weight.flatten(1) @ self.v.clone())
         return F.conv2d(input, self.weight / sigma, self.bias, self.stride, self.padding)
 
 
@@ -98,27 +99,3 @@ class DPTNDiscriminator(nn.Module):
 
     def forward(self, images: Images) -> Float[Tensor, "b 1 h2 w2"]:
         return self.head(activate(self.blocks(images)))
-
-
-def from_reference(state: dict[str, Tensor], config: DPTNDiscriminatorConfig | None = None) -> dict[str, Tensor]:
-    """Rename the state dict of the authors' DPTN discriminator to ours; the prefix `module.` is understood.
-
-    Raises:
-        ValueError: a key is missing or unknown for `config` (default: the published Market-1501 network).
-    """
-    clean = {key.removeprefix("module."): tensor for key, tensor in state.items()}
-    modules = {"conv": "head"}
-    for level in range((config or DPTNDiscriminatorConfig()).layers):
-        theirs, ours = (f"encoder{level - 1}" if level else "block0"), f"blocks.{level}"
-        convs = ("model.1", "model.3") if level else ("model.0", "model.2")
-        modules |= {f"{theirs}.{convs[0]}": f"{ours}.conv1", f"{theirs}.{convs[1]}": f"{ours}.conv2"}
-        modules[f"{theirs}.shortcut.1"] = f"{ours}.shortcut"
-    kinds = {"weight_orig": "weight", "bias": "bias", "weight_u": "u", "weight_v": "v"}
-    names = {f"{theirs}.{kind}": f"{ours}.{kinds[kind]}" for theirs, ours in modules.items() for kind in kinds}
-    missing, unknown = sorted(names.keys() - clean), sorted(clean.keys() - names)
-    if missing or unknown:
-        raise ValueError(
-            f"not a DPTN discriminator of this configuration: {len(missing)} keys missing {missing}, "
-            f"{len(unknown)} unknown {unknown}"
-        )
-    return {ours: clean[theirs] for theirs, ours in names.items()}

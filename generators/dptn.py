@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from generators.blocks import (
@@ -25,6 +25,7 @@ from generators.blocks import (
     to_maps,
     to_tokens,
 )
+from generators.generator import Generator, check_shapes
 from generators.tensors import Images, Maps, PoseMaps, SourceTokens
 
 
@@ -58,6 +59,14 @@ class DPTNConfig:
         return [self.width * min(2**level, self.max_width // self.width) for level in range(self.layers)]
 
 
+# One row a variant; DPTN-TA's network is the same. `tiny`: 1.39 M parameters, for CPUs and tests.
+PRESETS: dict[str, DPTNConfig] = {
+    "market": DPTNConfig(),
+    "deepfashion": DPTNConfig(),
+    "tiny": DPTNConfig(width=24, max_width=96),
+}
+
+
 class SourceCode(NamedTuple):
     """What the network knows of a source image before it sees a target pose. Compute it once for many poses."""
 
@@ -87,8 +96,10 @@ class Decoder(nn.Sequential):
         super().__init__(*up, OutputBlock(widths[0], outputs))
 
 
-class DPTN(nn.Module):
+class DPTN(Generator):
     """Source image, source pose map, target pose map -> the person in the target pose."""
+
+    config: DPTNConfig
 
     def __init__(self, config: DPTNConfig) -> None:
         super().__init__()
@@ -104,7 +115,6 @@ class DPTN(nn.Module):
 
     @property
     def stride(self) -> int:
-        """The sides of an image must be divisible by this."""
         return 2**self.config.layers
 
     def forward(self, source: Images, source_map: PoseMaps, target_map: PoseMaps) -> Images:
@@ -116,89 +126,53 @@ class DPTN(nn.Module):
         code = self.encode_source(source, source_map)
         return self.decode_target(source, source_map, target_map, code), self.decoder(code.features)
 
+    def repose(
+        self,
+        source: Images,
+        source_map: PoseMaps,
+        target_map: Float[Tensor, "m k h w"],
+        index: Int[Tensor, " m"],
+    ) -> Float[Tensor, "m 3 h w"]:
+        """Draw several poses a source; the source's side of the network runs once for each source."""
+        code = self.encode_source(source, source_map).rows(index)
+        return self.decode_target(source[index], source_map[index], target_map, code)
+
+    def correspondence(self, source: Images, source_map: PoseMaps, target_map: PoseMaps) -> Float[Tensor, "b n m"]:
+        """Where each target position n takes its texture from: attention of the last transfer block, mean over heads.
+
+        Positions are those of the last level, row-major; each row sums to 1.
+
+        Raises:
+            ValueError: a network without transfer blocks, sides that `stride` does not divide, other pose channels.
+        """
+        if not self.transfer:
+            raise ValueError("transfer_blocks=0: a network without transfer blocks has no correspondence to show")
+        code = self.encode_source(source, source_map)
+        x = to_tokens(self._encode_target(source, source_map, target_map))
+        *earlier, last = self.transfer
+        assert isinstance(last, TransferBlock)
+        for block in earlier:
+            x = block(x, code.memory, code.texture)
+        return last.correspondence(x, code.memory)
+
     def encode_source(self, source: Images, source_map: PoseMaps) -> SourceCode:
         """Compute what does not depend on the target pose, nearly half of the work.
 
         Raises:
             ValueError: the sides are not divisible by `stride`, or the pose channels are not those of the network.
         """
-        self._check(source, source_map)
+        check_shapes(source, source_map, self.stride, self.config.pose_channels)
         features = self.encoder(torch.cat([source, source_map, source_map], 1))
         return SourceCode(features, self.context(to_tokens(features)), to_tokens(self.source_encoder(source)))
 
     def decode_target(self, source: Images, source_map: PoseMaps, target_map: PoseMaps, code: SourceCode) -> Images:
         """Draw the target from the code of its source, row by row."""
-        self._check(source, target_map)
-        maps = self.encoder(torch.cat([source, source_map, target_map], 1))
+        maps = self._encode_target(source, source_map, target_map)
         x = to_tokens(maps)
         for block in self.transfer:
             x = block(x, code.memory, code.texture)
         return self.decoder(to_maps(self.transfer_norm(x), maps.shape[2], maps.shape[3]))
 
-    def _check(self, images: Tensor, maps: Tensor) -> None:
-        height, width = images.shape[2:]
-        if height % self.stride or width % self.stride or height * width <= self.stride**2:
-            raise ValueError(
-                f"images of {height}x{width} pixels: both sides must be divisible by {self.stride}, "
-                f"and one must be larger than that"
-            )
-        if maps.shape[1] != self.config.pose_channels:
-            raise ValueError(f"pose maps of {maps.shape[1]} channels, but the network has {self.config.pose_channels}")
-
-
-def from_reference(state: dict[str, Tensor], config: DPTNConfig | None = None) -> dict[str, Tensor]:
-    """Rename the authors' state dict to ours, dropping the second names under which it stores some convolutions.
-
-    Prefix `module.` (data-parallel training) and the older name `transformer` of `PTM` are understood.
-
-    Raises:
-        ValueError: a key is missing or unknown for `config` (default: the published Market-1501 network).
-    """
-    clean = {}
-    for key, tensor in state.items():
-        key = key.removeprefix("module.")
-        clean[f"PTM.{key.removeprefix('transformer.')}" if key.startswith("transformer.") else key] = tensor
-    names, aliases = _reference_names(config or DPTNConfig())
-    missing, unknown = sorted(names.keys() - clean), sorted(clean.keys() - names - aliases)
-    if missing or unknown:
-        raise ValueError(
-            f"not a DPTN generator of this configuration: {len(missing)} keys missing {missing}, "
-            f"{len(unknown)} unknown {unknown}"
-        )
-    return {ours: clean[theirs] for theirs, ours in names.items()}
-
-
-def _reference_names(config: DPTNConfig) -> tuple[dict[str, str], set[str]]:
-    """The authors' name -> ours, and the authors' second names."""
-    first = {"model.0": "conv1", "model.1": "norm2", "model.3": "conv2"}
-    later = {"model.0": "norm1", "model.2": "conv1", "model.3": "norm2", "model.5": "conv2"}
-    layer = {"linear1": "feed_forward.linear1", "linear2": "feed_forward.linear2", "norm1": "norm1", "norm2": "norm2"}
-    modules: dict[str, str] = {"outconv.model.2": f"decoder.{config.layers}.conv", "PTM.decoder.norm": "transfer_norm"}
-    attentions: dict[str, str] = {}
-    aliases = ["outconv.conv1"]
-
-    def add(theirs: str, ours: str, parts: dict[str, str]) -> None:
-        modules.update({f"{theirs}.{part}": f"{ours}.{name}" for part, name in parts.items()})
-
-    for prefix, encoder in (("", "encoder"), ("source_encoder.", "source_encoder")):
-        add(f"{prefix}block0", f"{encoder}.0", first)
-        for i in range(config.layers - 1):
-            add(f"{prefix}encoder{i}", f"{encoder}.{i + 1}", later)
-    for i in range(config.residual_blocks):
-        add(f"mblock{i}", f"encoder.{config.layers + i}", later | {"shortcut.0": "shortcut"})
-        aliases += [f"mblock{i}.{alias}" for alias in ("conv1", "conv2", "bypass")]
-    for i in range(config.layers):
-        add(f"decoder{i}", f"decoder.{i}", later | {"shortcut.0": "shortcut"})
-    for i in range(config.context_blocks):
-        add(f"PTM.encoder.layers.{i}", f"context.{i}", layer)
-        attentions[f"PTM.encoder.layers.{i}.self_attn"] = f"context.{i}.attention"
-    for i in range(config.transfer_blocks):
-        add(f"PTM.decoder.layers.{i}", f"transfer.{i}", layer | {"norm3": "norm3"})
-        attentions[f"PTM.decoder.layers.{i}.self_attn"] = f"transfer.{i}.self_attention"
-        attentions[f"PTM.decoder.layers.{i}.multihead_attn"] = f"transfer.{i}.cross_attention"
-
-    modules |= {f"{theirs}.out_proj": f"{ours}.out" for theirs, ours in attentions.items()}
-    kinds = ("weight", "bias")
-    names = {f"{theirs}.{kind}": f"{ours}.{kind}" for theirs, ours in modules.items() for kind in kinds}
-    names |= {f"{theirs}.in_proj_{kind}": f"{ours}.in_{kind}" for theirs, ours in attentions.items() for kind in kinds}
-    return names, {f"{alias}.{kind}" for alias in aliases for kind in kinds}
+    def _encode_target(self, source: Images, source_map: PoseMaps, target_map: PoseMaps) -> Float[Tensor, "b c h2 w2"]:
+        check_shapes(source, target_map, self.stride, self.config.pose_channels)
+        return self.encoder(torch.cat([source, source_map, target_map], 1))

@@ -29,6 +29,19 @@ def test_attention_equals_torch_multihead_attention(heads):
     torch.testing.assert_close(ours(query, key, value), theirs(query, key, value, need_weights=False)[0])
 
 
+@pytest.mark.parametrize("heads", [1, 2, 4])
+def test_attention_is_its_weights_times_the_values(heads):
+    attention = blocks.Attention(8, heads)
+    nn.init.normal_(attention.in_bias)
+    query, key, value = torch.randn(3, 5, 8), torch.randn(3, 7, 8), torch.randn(3, 7, 8)
+    weights = attention.weights(query, key)
+    assert weights.shape == (3, heads, 5, 7)
+    torch.testing.assert_close(weights.sum(3), torch.ones(3, heads, 5))
+    projected = F.linear(value, attention.in_weight[-8:], attention.in_bias[-8:])
+    received = torch.cat([w @ v for w, v in zip(weights.unbind(1), projected.chunk(heads, 2), strict=True)], 2)
+    torch.testing.assert_close(attention.out(received), attention(query, key, value))
+
+
 def test_attention_uses_the_fused_kernel(monkeypatch):
     calls = []
 
@@ -73,6 +86,18 @@ def test_sizes_and_gradients_of_convolution_blocks(block, height):
     x = torch.randn(2, 2, 4, 4, dtype=torch.double, requires_grad=True)
     assert block(x).shape[2:] == (height, height)
     assert torch.autograd.gradcheck(block, x)
+
+
+@torch.no_grad()
+def test_correspondence_reproduces_the_transfer():
+    """One head: the mean over the heads is the head, so that values times it are what the block adds."""
+    block = blocks.TransferBlock(8, 1).eval()
+    x, memory, texture = torch.randn(2, 6, 8), torch.randn(2, 9, 8), torch.randn(2, 9, 8)
+    attention = block.cross_attention
+    received = block.correspondence(x, memory) @ F.linear(texture, attention.in_weight[-8:], attention.in_bias[-8:])
+    y = block.norm1(x + block.self_attention(x, x, x))
+    y = block.norm2(y + attention.out(received))
+    torch.testing.assert_close(block(x, memory, texture), block.norm3(y + block.feed_forward(y)))
 
 
 def test_source_attention_ignores_the_order_of_the_tokens():

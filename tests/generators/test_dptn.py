@@ -1,30 +1,16 @@
-"""DPTN against values of the authors' code, its published size, and the promises of its two stages."""
-
-from pathlib import Path
+"""DPTN's published size and the promises of its two stages; published/test_dptn.py compares it to the authors' code."""
 
 import pytest
 import torch
-from safetensors.torch import load_file
 from torch import nn
 
-from generators.dptn import DPTN, DPTNConfig, from_reference
+from generators.dptn import DPTN, PRESETS, DPTNConfig
 
-GOLDEN = Path(__file__).parents[1] / "golden"
-CASES = {
-    "dptn_generator": DPTNConfig(width=12, max_width=96),
-    "dptn_generator_variant": DPTNConfig(
-        width=8, max_width=16, residual_blocks=2, heads=4, context_blocks=1, transfer_blocks=3
-    ),
-}
 SMALL = DPTNConfig(width=8, max_width=32, pose_channels=5)
 
 
 def numbers(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
-
-
-def reference_state(golden: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {key.removeprefix("state."): tensor for key, tensor in golden.items() if key.startswith("state.")}
 
 
 @pytest.fixture
@@ -40,38 +26,6 @@ def inputs(batch: int, height: int = 64, width: int = 32, poses: int = 5) -> tup
     return source, source_map, target_map
 
 
-# ---- parity
-
-
-@pytest.mark.parametrize("name", CASES)
-@torch.no_grad()
-def test_both_images_equal_those_of_the_authors(name):
-    golden = load_file(GOLDEN / f"{name}.safetensors")
-    network = DPTN(CASES[name]).eval()
-    network.load_state_dict(from_reference(reference_state(golden), CASES[name]))
-    target, source = network.both(
-        golden["input.source_image"], golden["input.source_pose"], golden["input.target_pose"]
-    )
-    torch.testing.assert_close(target, golden["output.fake_target"], atol=1e-5, rtol=0)
-    torch.testing.assert_close(source, golden["output.fake_source"], atol=1e-5, rtol=0)
-
-
-def test_reference_names_with_either_prefix_and_older_spelling():
-    state = reference_state(load_file(GOLDEN / "dptn_generator.safetensors"))
-    older = {f"module.{key.replace('PTM.', 'transformer.')}": tensor for key, tensor in state.items()}
-    expected, found = (from_reference(s, CASES["dptn_generator"]) for s in (state, older))
-    assert expected.keys() == found.keys() == DPTN(CASES["dptn_generator"]).state_dict().keys()
-    assert all(torch.equal(expected[key], found[key]) for key in expected)
-
-
-def test_missing_and_unknown_reference_names_are_listed():
-    config = CASES["dptn_generator"]
-    state = reference_state(load_file(GOLDEN / "dptn_generator.safetensors"))
-    state["extra.weight"] = state.pop("block0.model.0.weight")
-    with pytest.raises(ValueError, match=r"1 keys missing.*block0\.model\.0\.weight.*1 unknown.*extra\.weight"):
-        from_reference(state, config)
-
-
 # ---- size
 
 
@@ -84,6 +38,12 @@ def test_published_parameter_counts():
     assert numbers(network.source_encoder) == 1_434_752
     assert sum(map(numbers, (network.context, network.transfer, network.transfer_norm))) == 2_110_976
     assert [numbers(block) for block in network.decoder] == [738_432, 184_896, 111_040, 1_731]
+
+
+def test_presets():
+    assert PRESETS["market"] == PRESETS["deepfashion"] == DPTNConfig()
+    with torch.device("meta"):
+        assert numbers(DPTN(PRESETS["tiny"])) == 1_393_851
 
 
 def test_widths_double_up_to_the_largest():
@@ -114,12 +74,29 @@ def test_one_task_and_two_stages_give_the_same_bytes(small):
 
 
 @torch.no_grad()
-def test_one_source_code_serves_many_poses(small):
-    source, source_map, target_map = inputs(3)
-    index = torch.tensor([1, 1, 1])
-    code = small.encode_source(source[1:2], source_map[1:2]).rows(torch.zeros(3, dtype=torch.long))
-    found = small.decode_target(source[index], source_map[index], target_map, code)
-    torch.testing.assert_close(found, small(source[index], source_map[index], target_map), atol=1e-5, rtol=0)
+def test_reposing_each_source_once_gives_the_same_bytes(small):
+    given = inputs(3)
+    assert torch.equal(small.repose(*given, torch.arange(3)), small(*given))
+
+
+@torch.no_grad()
+def test_several_poses_share_the_work_on_their_source(small, monkeypatch):
+    source, source_map, _ = inputs(2)
+    target_map, index = inputs(5)[2], torch.tensor([1, 0, 1, 1, 0])
+    encoded = []
+    monkeypatch.setattr(small.source_encoder, "forward", spy(small.source_encoder.forward, encoded))
+    found = small.repose(source, source_map, target_map, index)
+    assert [images.shape[0] for (images,) in encoded] == [2]
+    expected = small(source[index], source_map[index], target_map)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+
+
+def spy(function, calls):
+    def called(*arguments):
+        calls.append(arguments)
+        return function(*arguments)
+
+    return called
 
 
 @torch.no_grad()
@@ -149,6 +126,27 @@ def test_training_mode_changes_nothing_and_all_weights_learn(small):
     assert torch.equal(target, expected)
     (target.sum() + source.sum()).backward()
     assert [name for name, parameter in small.named_parameters() if parameter.grad is None] == []
+
+
+@torch.no_grad()
+def test_correspondence_says_where_the_last_block_takes_its_texture_from(small, monkeypatch):
+    given = inputs(2)
+    calls = []
+    attention = small.transfer[-1].cross_attention
+    monkeypatch.setattr(attention, "forward", spy(attention.forward, calls))
+    image = small(*given)
+    weights = small.correspondence(*given)
+    assert weights.shape == (2, 8 * 4, 8 * 4)
+    torch.testing.assert_close(weights.sum(2), torch.ones(2, 8 * 4))
+    ((query, memory, _),) = calls
+    torch.testing.assert_close(weights, attention.weights(query, memory).mean(1), atol=1e-6, rtol=0)
+    assert torch.equal(image, small(*given)), "asking for it changes nothing"
+
+
+def test_a_network_without_transfer_has_no_correspondence():
+    network = DPTN(DPTNConfig(width=8, layers=1, pose_channels=5, transfer_blocks=0))
+    with pytest.raises(ValueError, match="transfer_blocks=0"):
+        network.correspondence(*inputs(1))
 
 
 @pytest.mark.parametrize(("height", "width"), [(8, 16), (64, 32), (256, 176)])
