@@ -11,8 +11,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from generators.dptn import DPTN
-from generators.registry import create_generator
+from generators.generator import Generator
+from generators.registry import SYSTEMS, create_generator
 
 FORMAT = 1
 WEIGHTS = "generator.safetensors"  # the file of a generator in its run folder
@@ -46,16 +46,23 @@ def generator_to_bytes(
     header = {"format": FORMAT, "model": model_name, "preset": preset, "config": dataclasses.asdict(config)}
     if clash := sorted(header.keys() & extra):
         raise ValueError(f"extra header entries {', '.join(clash)} are written by the format itself")
-    tensors = {key: tensor.to(dtype) for key, tensor in generator.state_dict().items()}
+    tensors = {
+        key: tensor.to(dtype) if tensor.is_floating_point() else tensor
+        for key, tensor in generator.state_dict().items()
+    }
     return to_bytes(tensors, {HEADER: json.dumps(header | extra, sort_keys=True)})
 
 
-def load_generator(path: Path | str, device: torch.device | str = "cpu") -> DPTN:
+def load_generator(path: Path | str, device: torch.device | str = "cpu") -> Generator:
     """Rebuild the generator of a weights file, or of a run folder that holds one, in float32 and eval mode.
+
+    The name of a system that needs no training (`copy`, `warp`) is understood where no such path exists.
 
     Raises:
         ValueError: no such file, not a weights file of this package, or its tensors do not fit its own configuration.
     """
+    if name := untrained(path):
+        return create_generator(name).to(device).eval()
     file = _weights_file(path)
     header = read_metadata(file)
     try:
@@ -63,7 +70,8 @@ def load_generator(path: Path | str, device: torch.device | str = "cpu") -> DPTN
             network = create_generator(header["model"], **header["config"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{file}: cannot rebuild its network ({error}); was it written by a newer version?") from error
-    tensors = {key: t.float() for key, t in safetensors.torch.load_file(file, device=str(device)).items()}
+    loaded = safetensors.torch.load_file(file, device=str(device))
+    tensors = {key: t.float() if t.is_floating_point() else t for key, t in loaded.items()}
     _check_fit(file, {key: t.shape for key, t in network.state_dict().items()}, tensors)
     network.load_state_dict(tensors, assign=True)
     return network.eval()
@@ -75,6 +83,9 @@ def read_metadata(path: Path | str) -> dict[str, Any]:
     Raises:
         ValueError: no such file, or not a weights file of this package.
     """
+    if name := untrained(path):
+        config = dataclasses.asdict(SYSTEMS[name].presets["market"])
+        return {"format": FORMAT, "model": name, "preset": "market", "config": config}
     file = _weights_file(path)
     try:
         with safe_open(file, framework="pt") as handle:
@@ -88,17 +99,27 @@ def read_metadata(path: Path | str) -> dict[str, Any]:
     return header
 
 
-def weights_sha256(path: Path | str) -> str:
-    """SHA-256 of the weights file (or of the run folder's), in hexadecimal."""
+def weights_sha256(path: Path | str) -> str | None:
+    """SHA-256 of the weights file (or of the run folder's), in hexadecimal; None where nothing was trained."""
+    if untrained(path):
+        return None
     with _weights_file(path).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def untrained(path: Path | str) -> str | None:
+    """The name, where `path` is that of a system that needs no training, and nothing of this name lies on the disk."""
+    system = SYSTEMS.get(str(path))
+    return str(path) if system and system.objective is None and not Path(path).exists() else None
 
 
 def _weights_file(path: Path | str) -> Path:
     path = Path(path)
     file = path / WEIGHTS if path.is_dir() else path
     if not file.is_file():
-        raise ValueError(f"{file}: no such file; expected a {WEIGHTS}, or the folder of a finished training run")
+        raise ValueError(
+            f"{file}: no such file; expected a {WEIGHTS}, the folder of a finished training run, copy or warp"
+        )
     return file
 
 

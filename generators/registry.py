@@ -1,103 +1,140 @@
-"""The table of networks and their presets, and how they are built and initialised."""
+"""The table of systems: which network, how it is trained, and the presets of both. A new system is one line here."""
 
 import dataclasses
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor, nn
 
-from generators.blocks import Attention
-from generators.discriminators import DPTNDiscriminator, DPTNDiscriminatorConfig, SpectralConv2d
-from generators.dptn import DPTN, DPTNConfig
+from generators import baselines, dptn, patn, pg2
+from generators.generator import Generator
+from generators.objective import Objective, TrainingConfig
+from generators.objectives import dptn as dptn_objective
+from generators.objectives import patn as patn_objective
+from generators.objectives import pg2 as pg2_objective
 
-GENERATORS: dict[str, type[DPTN]] = {
-    "dptn": DPTN,
+Presets = dict[str, Any]  # network configuration by preset
+Ways = dict[str, tuple[Any, TrainingConfig]]  # weights of the losses and training configuration by preset
+
+
+@dataclass(frozen=True)
+class System:
+    """A network with its presets, and how it is trained; one that needs no training has no objective."""
+
+    generator: type[Generator]
+    presets: Presets
+    objective: type[Objective] | None = None
+    ways: Ways = dataclasses.field(default_factory=dict)
+
+
+SYSTEMS: dict[str, System] = {
+    "pg2": System(pg2.PG2, pg2.PRESETS, pg2_objective.PG2Objective, pg2_objective.PRESETS),
+    "patn": System(patn.PATN, patn.PRESETS, patn_objective.PATNObjective, patn_objective.PRESETS),
+    "dptn": System(dptn.DPTN, dptn.PRESETS, dptn_objective.DPTNObjective, dptn_objective.PRESETS),
+    "dptn-ta": System(dptn.DPTN, dptn.PRESETS, dptn_objective.DPTNObjective, dptn_objective.TEXTURE_AFFINITY_PRESETS),
+    "copy": System(baselines.Copy, baselines.COPY_PRESETS),
+    "warp": System(baselines.Warp, baselines.WARP_PRESETS),
 }
-DISCRIMINATORS: dict[str, type[DPTNDiscriminator]] = {
-    "dptn": DPTNDiscriminator,
-}
-
-# One row a variant, by model and preset. `market`: as published. `tiny`: 1.39 M parameters, for CPUs and tests.
-PRESETS: dict[str, dict[str, DPTNConfig]] = {
-    "dptn": {
-        "market": DPTNConfig(),
-        "tiny": DPTNConfig(width=24, max_width=96),
-    },
-}
-DISCRIMINATOR_PRESETS: dict[str, dict[str, DPTNDiscriminatorConfig]] = {
-    "dptn": {
-        "market": DPTNDiscriminatorConfig(),
-        "tiny": DPTNDiscriminatorConfig(width=16, max_width=64),
-    },
-}
-
-Config = TypeVar("Config", DPTNConfig, DPTNDiscriminatorConfig)
+# Names without importing anything, for the command line.
+PRESETS = ("market", "deepfashion", "tiny")
+_PERCEPTUAL = ("content", "style", "affinity", "perceptual")  # weights of terms that need VGG19
 
 
-def create_generator(model: str, preset: str = "market", **overrides: Any) -> DPTN:
+@dataclass(frozen=True)
+class Recipe:
+    """What to train and how, resolved: network, losses, loop."""
+
+    model: str
+    preset: str
+    network: Any
+    weights: Any
+    training: TrainingConfig
+
+    @property
+    def system(self) -> System:
+        return SYSTEMS[self.model]
+
+    @property
+    def vgg_layers(self) -> tuple[str, ...]:
+        """The layers of VGG19 that the losses need."""
+        assert self.system.objective is not None
+        return self.system.objective.vgg_layers(self.weights)
+
+
+def create_generator(model: str, preset: str = "market", **overrides: Any) -> Generator:
     """Build a generator with torch's default weights; `overrides` are fields of its configuration.
 
     Raises:
         ValueError: the model, the preset or a field is unknown, or a value is unsuitable.
     """
-    return GENERATORS[_known("model", model, GENERATORS)](_configure(PRESETS, model, preset, overrides))
+    system = SYSTEMS[_known("model", model, SYSTEMS)]
+    rows = system.presets
+    config = _configure(f"{model} setting", rows[_known(f"{model} preset", preset, rows)], overrides)
+    return system.generator(config)
 
 
-def create_discriminator(model: str, preset: str = "market", **overrides: Any) -> DPTNDiscriminator:
-    """Build the discriminator of a model with torch's default weights; `overrides` are fields of its configuration.
+def create_recipe(
+    model: str,
+    preset: str = "market",
+    *,
+    network: dict[str, Any] | None = None,
+    weights: dict[str, Any] | None = None,
+    training: dict[str, Any] | None = None,
+    perceptual: bool = True,
+) -> Recipe:
+    """A preset's row with fields of its network, its losses and its loop replaced.
+
+    Without `perceptual` all terms that need VGG19 weigh nothing.
 
     Raises:
-        ValueError: the model, the preset or a field is unknown, or a value is unsuitable.
+        ValueError: an unknown or unsuitable value; a model that needs no training.
     """
-    config = _configure(DISCRIMINATOR_PRESETS, model, preset, overrides)
-    return DISCRIMINATORS[_known("model", model, DISCRIMINATORS)](config)
+    system = SYSTEMS[_known("model", model, SYSTEMS)]
+    if system.objective is None:
+        raise ValueError(f"model {model!r} needs no training; use it by its name where a generator is asked for")
+    row = system.presets[_known(f"{model} preset", preset, system.presets)]
+    losses, loop = system.ways[preset]
+    if not perceptual:
+        names = [field.name for field in dataclasses.fields(losses) if field.name in _PERCEPTUAL]
+        losses = dataclasses.replace(losses, **dict.fromkeys(names, 0.0))
+    return Recipe(
+        model,
+        preset,
+        _configure(f"{model} setting", row, network or {}),
+        _configure(f"{model} loss option", losses, weights or {}),
+        _configure("training option", loop, training or {}),
+    )
 
 
-def initialise(module: nn.Module, rng: torch.Generator, scheme: str = "published") -> None:
-    """Set all weights from `rng` (on the CPU) alone: the same state gives the same weights on every device.
-
-    published: as DPTN's authors, convolutions and linear layers orthogonal with gain 0.02. lecun: normal with
-    variance 1 / inputs (LeCun et al., Efficient BackProp, 1998), which small networks and short trainings take better.
-    Both: biases zero, stacked attention weights Xavier-uniform, norms one and zero.
+def fitted(recipe: Recipe, size: tuple[int, int]) -> Recipe:
+    """The recipe for images of `size` (h, w): a network that must know the size is told.
 
     Raises:
-        ValueError: another scheme.
+        ValueError: the network cannot take such images.
     """
-    if scheme not in ("published", "lecun"):
-        raise ValueError(f"initialisation {scheme!r}: expected published or lecun")
-
-    @torch.no_grad()
-    def fill(target: Tensor, draw: Any, **options: Any) -> None:
-        target.copy_(draw(torch.empty(target.shape), generator=rng, **options))
-
-    for part in module.modules():
-        if isinstance(part, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
-            if scheme == "published":
-                fill(part.weight, nn.init.orthogonal_, gain=0.02)
-            else:
-                fill(part.weight, nn.init.kaiming_normal_, nonlinearity="linear")
-            if part.bias is not None:
-                nn.init.zeros_(part.bias)
-        elif isinstance(part, Attention):
-            fill(part.in_weight, nn.init.xavier_uniform_)
-            nn.init.zeros_(part.in_bias)
-        elif isinstance(part, nn.InstanceNorm1d | nn.InstanceNorm2d) and part.affine:
-            nn.init.ones_(part.weight)
-            nn.init.zeros_(part.bias)
-        if isinstance(part, SpectralConv2d):
-            fill(part.u, nn.init.normal_)
-            part.refine()
+    network = recipe.network
+    if hasattr(network, "height") and (network.height, network.width) != size:
+        network = dataclasses.replace(network, height=size[0], width=size[1])
+    with torch.device("meta"):
+        stride = recipe.system.generator(network).stride
+    if size[0] % stride or size[1] % stride or size[0] * size[1] <= stride**2:
+        raise ValueError(
+            f"images of {size[0]}x{size[1]} pixels: {recipe.model} needs sides that {stride} divides, one larger"
+        )
+    return dataclasses.replace(recipe, network=network)
 
 
-def _configure(presets: dict[str, dict[str, Config]], model: str, preset: str, overrides: dict[str, Any]) -> Config:
-    rows = presets[_known("model", model, presets)]
-    config = rows[_known(f"{model} preset", preset, rows)]
+def _configure(kind: str, config: Any, overrides: dict[str, Any]) -> Any:
     fields = {field.name: field.type for field in dataclasses.fields(config)}
+    values = {}
     for name, value in overrides.items():
-        _known(f"{model} setting", name, fields)
-        if type(value) is not fields[name]:
-            raise ValueError(f"{model} setting {name}={value!r}: expected {getattr(fields[name], '__name__', '?')}")
-    return dataclasses.replace(config, **overrides)
+        expected: Any = fields[_known(kind, name, fields)]
+        if expected is float and type(value) is int:
+            value = float(value)
+        if type(value) is not expected:
+            raise ValueError(f"{kind} {name}={value!r}: expected {getattr(expected, '__name__', expected)}")
+        values[name] = value
+    return dataclasses.replace(config, **values)
 
 
 def _known(kind: str, name: str, table: dict[str, Any]) -> str:

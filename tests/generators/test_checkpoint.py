@@ -18,7 +18,8 @@ from generators.checkpoint import (
     weights_sha256,
 )
 from generators.dptn import DPTN
-from generators.registry import create_generator, initialise
+from generators.initialisation import initialise
+from generators.registry import create_generator
 
 SETTINGS = {"width": 8, "max_width": 16, "pose_channels": 4}
 
@@ -26,7 +27,7 @@ SETTINGS = {"width": 8, "max_width": 16, "pose_channels": 4}
 @pytest.fixture(scope="module")
 def network() -> DPTN:
     network = create_generator("dptn", "tiny", **SETTINGS)
-    initialise(network, torch.Generator().manual_seed(0))
+    initialise(network, torch.Generator().manual_seed(0), "orthogonal")
     return network
 
 
@@ -117,7 +118,7 @@ def test_files_of_other_kinds(run):
 @pytest.mark.parametrize(
     ("header", "words"),
     [
-        ({"model": "stylegan"}, "unknown model 'stylegan': expected one of dptn"),
+        ({"model": "stylegan"}, "unknown model 'stylegan': expected one of pg2, patn, dptn"),
         ({"config": {"ngf": 8}}, "unknown dptn setting 'ngf'"),
         ({"config": 3}, "cannot rebuild its network"),
         ({"format": 2}, "format 2, but this version reads format 1"),

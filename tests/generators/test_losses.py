@@ -8,11 +8,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from generators import losses
-from generators.losses import VGG19Features, content_loss, gan_loss, gram, load_vgg19, reconstruction, style_loss
+from generators.losses import CONTENT_LAYERS, STYLE_LAYERS, content_loss, gan_loss, gram, reconstruction, style_loss
+from generators.vgg import VGG19Features, load_vgg19, random_vgg19
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 THIN = (8, 16, 32, 64, 64)
+LAYERS = CONTENT_LAYERS + STYLE_LAYERS
 
 
 def part(golden: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
@@ -36,7 +37,7 @@ def vgg_file(golden, tmp_path) -> Path:
 
 
 def test_content_style_and_gradient_equal_those_of_the_authors(golden, vgg_file):
-    network = load_vgg19(vgg_file, widths=THIN)
+    network = load_vgg19(LAYERS, vgg_file, THIN)
     x, y = golden["input.x"].clone().requires_grad_(), golden["input.y"]
     ours, theirs = network(x), network(y)
     for layer, maps in ours.items():
@@ -61,7 +62,7 @@ def test_content_and_style_of_given_maps_equal_those_of_the_authors():
 
 
 def test_equal_images_lose_nothing_and_order_does_not_matter():
-    maps = {layer: torch.rand(2, 3, 4, 4) for layer in losses.CONTENT_LAYERS + losses.STYLE_LAYERS}
+    maps = {layer: torch.rand(2, 3, 4, 4) for layer in CONTENT_LAYERS + STYLE_LAYERS}
     other = {layer: tensor + 1 for layer, tensor in maps.items()}
     assert content_loss(maps, maps) == style_loss(maps, maps) == 0
     torch.testing.assert_close(content_loss(maps, other), torch.tensor(5.0))  # five layers, each off by one
@@ -77,7 +78,7 @@ def test_gram_matrix_of_constant_channels():
 
 def test_the_network_ends_at_the_last_layer_asked_for_and_never_learns():
     with torch.device("meta"):
-        assert len(VGG19Features().features) == 32  # relu5_2 is torchvision's index 31
+        assert len(VGG19Features(LAYERS).features) == 32  # relu5_2 is torchvision's index 31
         assert len(VGG19Features(["relu1_2"]).features) == 4
         network = VGG19Features(["relu4_1", "relu5_1"])
     assert len(network.features) == 30
@@ -107,23 +108,23 @@ def test_weights_are_found_in_the_usual_cache_and_fingerprinted(vgg_file, tmp_pa
     cached = tmp_path / "home" / "hub" / "checkpoints" / "vgg19-dcbb9e9d.pth"
     cached.parent.mkdir(parents=True)
     vgg_file.rename(cached)
-    assert load_vgg19(widths=THIN).sha256 == hashlib.sha256(cached.read_bytes()).hexdigest()
+    assert load_vgg19(LAYERS, widths=THIN).sha256 == hashlib.sha256(cached.read_bytes()).hexdigest()
 
 
 def test_a_missing_file_says_where_to_put_it(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     with pytest.raises(ValueError, match=r"hub/checkpoints/vgg19-dcbb9e9d\.pth: no VGG19 weights.*without perceptual"):
-        load_vgg19()
+        load_vgg19(LAYERS)
 
 
 def test_other_and_broken_files_are_refused(vgg_file, tmp_path):
     with pytest.raises(ValueError, match=r"not VGG19's weights: 28 tensors.*first features\.0\.weight"):
-        load_vgg19(vgg_file)  # thin, and full widths are expected
+        load_vgg19(LAYERS, vgg_file)  # thin, and full widths are expected
     content = vgg_file.read_bytes()
     for length in (0, 100, len(content) // 2):
         vgg_file.write_bytes(content[:length])
         with pytest.raises(ValueError, match="not a complete weights file"):
-            load_vgg19(vgg_file, widths=THIN)
+            load_vgg19(LAYERS, vgg_file, THIN)
 
 
 # ---- adversarial losses
@@ -152,3 +153,14 @@ def test_adversarial_losses_in_closed_form():
 def test_unknown_adversarial_loss_is_refused():
     with pytest.raises(ValueError, match="unknown adversarial loss 'wgan': expected one of lsgan, vanilla, hinge"):
         gan_loss(torch.zeros(1), True, "wgan", for_discriminator=True)
+
+
+def test_random_features_come_from_the_seed():
+    first, again, other = (random_vgg19(["relu2_1"], seed) for seed in (1, 1, 2))
+    assert [layer.out_channels for layer in first.features if hasattr(layer, "out_channels")] == [8, 8, 16]
+    image = torch.rand(1, 3, 16, 16)
+    maps = [network(image)["relu2_1"] for network in (first, again, other)]
+    assert torch.equal(maps[0], maps[1])
+    assert not torch.equal(maps[0], maps[2])
+    assert 0.2 < maps[0].pow(2).mean().sqrt() < 2, "He's scheme keeps the scale"
+    assert first.sha256 != other.sha256

@@ -1,38 +1,51 @@
-"""The tables of networks, and initialisation from a seed alone."""
+"""The table of systems: sizes as published, presets, overrides, and the one line that a new system takes."""
+
+import dataclasses
 
 import pytest
 import torch
 from torch import nn
 
-from generators.blocks import Attention
-from generators.discriminators import SpectralConv2d
 from generators.dptn import DPTNConfig
-from generators.registry import (
-    DISCRIMINATOR_PRESETS,
-    DISCRIMINATORS,
-    GENERATORS,
-    PRESETS,
-    create_discriminator,
-    create_generator,
-    initialise,
-)
+from generators.generator import Generator
+from generators.registry import PRESETS, SYSTEMS, System, create_generator, create_recipe, fitted
+
+TRAINED = [name for name, system in SYSTEMS.items() if system.objective is not None]
+MARKET = {"pg2": 76_853_958, "patn": 41_365_763, "dptn": 9_794_371, "dptn-ta": 9_794_371, "copy": 0, "warp": 0}
 
 
 def numbers(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def test_each_preset_has_its_discriminator():
-    assert GENERATORS.keys() == DISCRIMINATORS.keys() == PRESETS.keys() == DISCRIMINATOR_PRESETS.keys()
-    assert all(PRESETS[model].keys() == DISCRIMINATOR_PRESETS[model].keys() for model in PRESETS)
-
-
-def test_presets_have_their_sizes():
+@pytest.mark.parametrize("model", SYSTEMS)
+def test_published_sizes(model):
     with torch.device("meta"):
-        sizes = {
-            p: (numbers(create_generator("dptn", p)), numbers(create_discriminator("dptn", p))) for p in PRESETS["dptn"]
-        }
-    assert sizes == {"market": (9_794_371, 238_209), "tiny": (1_393_851, 59_969)}
+        assert numbers(create_generator(model, "market")) == MARKET[model]
+        assert numbers(create_generator(model, "tiny")) <= 3_000_000
+
+
+def test_deepfashions_patn_has_instance_norm():
+    with torch.device("meta"):
+        assert numbers(create_generator("patn", "deepfashion")) == 41_358_019
+
+
+@pytest.mark.parametrize("model", SYSTEMS)
+def test_every_system_has_every_preset(model):
+    system = SYSTEMS[model]
+    assert tuple(system.presets) == PRESETS
+    assert tuple(system.ways) == (PRESETS if system.objective else ())
+
+
+@pytest.mark.parametrize("model", SYSTEMS)
+@pytest.mark.parametrize(("preset", "size"), [("market", (128, 64)), ("deepfashion", (256, 176)), ("tiny", (128, 64))])
+def test_presets_take_their_data_sets_images(model, preset, size):
+    with torch.device("meta"):
+        network = create_generator(model, preset)
+        if isinstance(network, nn.Module) and numbers(network):
+            made = network(torch.empty(2, 3, *size), *torch.empty(2, 2, 18, *size))
+            assert made.shape == (2, 3, *size)
+    assert size[0] % network.stride == size[1] % network.stride == 0
 
 
 def test_overrides_replace_fields_of_the_preset():
@@ -41,56 +54,86 @@ def test_overrides_replace_fields_of_the_preset():
     assert network(torch.zeros(1, 3, 16, 16), *torch.zeros(2, 1, 7, 16, 16)).shape == (1, 3, 16, 16)
 
 
-@pytest.mark.parametrize("create", [create_generator, create_discriminator])
-def test_unknown_names_are_refused_with_the_known_ones(create):
-    with pytest.raises(ValueError, match="unknown model 'dtpn': expected one of dptn"):
-        create("dtpn")
-    with pytest.raises(ValueError, match="unknown dptn preset 'large': expected one of market, tiny"):
-        create("dptn", "large")
+def test_unknown_names_are_refused_with_the_known_ones():
+    with pytest.raises(ValueError, match="unknown model 'dtpn': expected one of pg2, patn, dptn"):
+        create_generator("dtpn")
+    with pytest.raises(ValueError, match="unknown dptn preset 'large': expected one of market, deepfashion, tiny"):
+        create_generator("dptn", "large")
     with pytest.raises(ValueError, match=r"unknown dptn setting 'ngf': expected one of .*width, max_width"):
-        create("dptn", ngf=8)
+        create_generator("dptn", ngf=8)
     with pytest.raises(ValueError, match="dptn setting width='8': expected int"):
-        create("dptn", width="8")
+        create_generator("dptn", width="8")
+    with pytest.raises(ValueError, match=r"unknown dptn loss option 'lambda': expected one of .*affinity"):
+        create_recipe("dptn", weights={"lambda": 1.0})
+    with pytest.raises(ValueError, match=r"unknown training option 'speed': expected one of images, batch"):
+        create_recipe("dptn", training={"speed": 1})
+    with pytest.raises(ValueError, match="'warp' needs no training"):
+        create_recipe("warp")
 
 
-# ---- initialisation
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"precision": "fp8"}, "fp32 or bf16"),
+        ({"images": 0}, "at least 1"),
+        ({"decay": 2.0}, "from 0 to 1"),
+        ({"schedule": "cosine"}, "expected one of constant, linear, patn, dptn"),
+        ({"features": "none"}, "imagenet or random"),
+    ],
+)
+def test_bad_training_options_are_refused(options, words):
+    with pytest.raises(ValueError, match=words):
+        create_recipe("dptn", training=options)
 
 
-def seeded(seed: int, default: int) -> dict[str, torch.Tensor]:
-    torch.manual_seed(default)
-    parts = nn.ModuleList([create_generator("dptn", "tiny"), create_discriminator("dptn", "tiny")])
-    before = torch.get_rng_state()
-    initialise(parts, torch.Generator().manual_seed(seed))
-    assert torch.equal(torch.get_rng_state(), before)
-    return parts.state_dict()
+def test_market_presets_are_the_published_command_lines():
+    ours = {model: create_recipe(model) for model in TRAINED}
+    dptn, texture, patn, pg2 = (ours[model] for model in ("dptn", "dptn-ta", "patn", "pg2"))
+    assert (dptn.training.images, dptn.training.batch) == (25_350 * 32, 32)
+    assert (dptn.training.learning_rate, dptn.training.discriminator_learning_rate) == (2e-4, 2e-5)
+    losses = dptn.weights
+    assert (losses.reconstruction, losses.content, losses.style, losses.adversarial) == (2, 0.5, 500, 5)
+    assert (losses.target_share, losses.affinity, losses.discriminator) == (0.8, 0, "patch")
+    assert (texture.weights.affinity, texture.weights.discriminator) == (100, "residual")
+    assert dataclasses.replace(texture.weights, affinity=0.0, discriminator="patch") == losses
+    assert texture.network == dptn.network
+    assert (patn.training.images, patn.training.batch, patn.training.schedule) == (700 * 4_000, 32, "patn")
+    assert (pg2.training.images, pg2.training.batch) == ((22_000 + 2 * 38_000) * 16, 16)
+    assert (pg2.training.learning_rate, pg2.training.schedule) == (2e-5, "constant")
+    assert {recipe.training.momentum for recipe in ours.values()} == {0.5}
+    assert {recipe.training.initialisation for recipe in ours.values()} == {"published"}
 
 
-def test_weights_are_a_function_of_the_seed():
-    first, again, other = seeded(1, default=0), seeded(1, default=5), seeded(2, default=0)
-    assert all(torch.equal(first[key], again[key]) for key in first)
-    drawn = [key for key in first if not torch.equal(first[key], other[key])]
-    kept = first.keys() - drawn
-    assert all(first[key].unique().numel() == 1 for key in kept if first[key].numel() > 1)  # constants only
+def test_without_perceptual_no_vgg_is_read():
+    assert create_recipe("dptn").vgg_layers
+    assert create_recipe("patn").vgg_layers
+    for model in TRAINED:
+        assert create_recipe(model, perceptual=False).vgg_layers == ()
+    assert create_recipe("dptn", weights={"content": 0.0}).vgg_layers == ("relu2_2", "relu3_4", "relu4_4", "relu5_2")
 
 
-def test_distributions_are_those_of_the_authors():
-    network = nn.ModuleList([create_generator("dptn", "tiny"), create_discriminator("dptn", "tiny")])
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.fill_(7)
-    initialise(network, torch.Generator().manual_seed(0))
-    for name, part in network.named_modules():
-        if isinstance(part, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
-            values = torch.linalg.svdvals(part.weight.detach().flatten(1))
-            torch.testing.assert_close(values, torch.full_like(values, 0.02), atol=1e-5, rtol=0, msg=name)
-            assert part.bias is not None
-            assert part.bias.eq(0).all(), name
-        if isinstance(part, nn.InstanceNorm1d | nn.InstanceNorm2d):
-            assert part.weight.eq(1).all(), name
-            assert part.bias.eq(0).all(), name
-        if isinstance(part, Attention):
-            bound = (6 / (4 * 96)) ** 0.5
-            assert 0.98 * bound < part.in_weight.abs().max() <= bound, name
-            assert part.in_bias.eq(0).all(), name
-        if isinstance(part, SpectralConv2d):
-            torch.testing.assert_close(torch.stack([part.u.norm(), part.v.norm()]), torch.ones(2))
+def test_a_recipe_is_fitted_to_the_images():
+    assert fitted(create_recipe("pg2"), (64, 32)).network.height == 64
+    assert fitted(create_recipe("dptn"), (64, 32)) == create_recipe("dptn")
+    with pytest.raises(ValueError, match="images of 100x64 pixels: dptn needs sides that 8 divides"):
+        fitted(create_recipe("dptn"), (100, 64))
+
+
+def test_a_new_system_is_one_line(monkeypatch):
+    @dataclasses.dataclass(frozen=True)
+    class Config:
+        grey: float = 0.5
+
+    class Flat(Generator):
+        stride = 1  # pyright: ignore[reportAssignmentType]
+
+        def __init__(self, config: Config) -> None:
+            super().__init__()
+            self.config = config
+
+        def forward(self, source, source_map, target_map):
+            return torch.full_like(source, self.config.grey)
+
+    monkeypatch.setitem(SYSTEMS, "flat", System(Flat, {"market": Config()}))
+    network = create_generator("flat", grey=0.25)
+    assert network(torch.zeros(1, 3, 8, 8), *torch.zeros(2, 1, 18, 8, 8)).unique().tolist() == [0.25]

@@ -1,0 +1,1 @@
+"""How each paper trains its generator: one module a paper."""

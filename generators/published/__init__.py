@@ -1,0 +1,1 @@
+"""The authors' published weights, read into our networks: one module a paper."""
