@@ -20,6 +20,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "make-data": ("make_data", "Make procedural pedestrians in Market-1501's layout."),
     "check": ("check", "Validate a Market-1501 root or a CSV manifest."),
     "train-generator": ("train_generator", "Train a pose-transfer generator."),
+    "import-checkpoint": ("import_checkpoint", "Import a generator that its authors trained."),
+    "explain": ("explain", "Draw what a generator does inside: attention, correspondence, refinement."),
     "synthesize": ("synthesize", "Generate a synthetic set: identities in new poses, as HDF5."),
     "inspect": ("inspect", "Summarise a synthetic set and its provenance."),
     "train-reid": ("train_reid", "Train a torchreid model on real, or real and synthetic, images."),
@@ -95,10 +97,20 @@ def main() -> None:
             traceback.print_exc()
         _say(f"Error: {_one_line(error)}")
         code = 2
-    except Exception:  # a bug of ours: shown whole, with a code that means neither "check failed" nor "your mistake"
-        traceback.print_exc()
-        code = 70
+    except Exception as error:
+        code = _unexpected(error, debug)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _unexpected(error: Exception, debug: bool) -> int:
+    """A bug of ours is shown whole, with a code that means neither "check failed" nor "your mistake"."""
+    out_of_memory = type(error).__name__ == "OutOfMemoryError"  # torch's, by name because torch may not be imported
+    if debug or not out_of_memory:
+        traceback.print_exc()
+    if not out_of_memory:
+        return 70
+    _say(f"Error: --device: {' '.join(str(error).split())[:160]}; take a smaller --batch, or --precision bf16")
+    return 2
 
 
 def _usage(error: click.ClickException) -> str:

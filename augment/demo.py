@@ -15,7 +15,7 @@ from augment.report import Sheet, Trial
 from augment.synthesize import SynthesizeConfig
 from augment.train_generator import TrainGeneratorConfig
 from augment.train_reid import TrainReidConfig
-from generators.training import training_preset
+from generators.registry import create_recipe
 from reid.mixing import MixPolicy
 from reid.training import ReidConfig
 
@@ -113,10 +113,9 @@ def _data(config: DemoConfig, out: Path, bar: Bar) -> Path:
 def _generator(config: DemoConfig, data: Path, out: Path, device: str, bar: Bar, log: Callable[[str], None]) -> Path:
     images = FROM_SCRATCH_IMAGES if config.from_scratch else config.generator_images
     shipped = None if config.from_scratch else weights.TINY
-    training = training_preset("tiny", images=images, seed=config.seed, **({} if config.from_scratch else FINE_TUNING))
-    wanted = TrainGeneratorConfig(
-        "dptn", "tiny", training, flip=True, same_camera=True, init=shipped, foreign_init=True
-    )
+    fine_tuning = {} if config.from_scratch else FINE_TUNING
+    recipe = create_recipe("dptn", "tiny", training={"images": images, "seed": config.seed, **fine_tuning})
+    wanted = TrainGeneratorConfig(recipe, flip=True, same_camera=True, init=shipped, foreign_init=True)
     with bar("2/5 training the generator", "img") as progress:
         return train_generator.run(wanted, data, out / "generator", device=device, progress=progress, log=log)
 

@@ -3,6 +3,17 @@
 import torch
 
 
+def require_precision(device: torch.device, precision: str) -> None:
+    """Refuse bf16 where the device would only emulate it.
+
+    Raises:
+        ValueError: naming the device.
+    """
+    if precision == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        name = torch.cuda.get_device_name(device)
+        raise ValueError(f"--precision bf16: {name} has no bf16 arithmetic; use --precision fp32")
+
+
 def pick_device(name: str = "auto") -> torch.device:
     """`auto` takes a GPU where there is one.
 

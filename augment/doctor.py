@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from augment import runs, weights
-from generators.losses import vgg19_path
+from generators.vgg import vgg19_path
 from reid import torchreid_api
 
 EXTRAS = {"matplotlib": "report", "pytest": "test"}

@@ -13,20 +13,21 @@ class Journal:
 
     def __init__(self, path: Path, counter: str, done: int) -> None:
         self.path = path
-        self._rows: list[dict[str, Any]] = []
+        self.rows: list[dict[str, Any]] = []
         if path.exists():
             with path.open(newline="", encoding="utf-8") as file:
-                self._rows = [row for row in csv.DictReader(file) if int(row[counter]) <= done]
+                self.rows = [row for row in csv.DictReader(file) if int(row[counter]) <= done]
 
     def add(self, row: dict[str, Any]) -> None:
-        self._rows.append(row)
+        self.rows.append(row)
 
     def write(self) -> None:
-        """Publish all rows."""
-        if not self._rows:
+        """Publish all rows; a column that a row lacks is empty there."""
+        if not self.rows:
             return
         text = io.StringIO()
-        writer = csv.DictWriter(text, list(self._rows[-1]), lineterminator="\n")
+        columns = dict.fromkeys(name for row in self.rows for name in row)
+        writer = csv.DictWriter(text, list(columns), restval="", lineterminator="\n")
         writer.writeheader()
-        writer.writerows(self._rows)
+        writer.writerows(self.rows)
         files.write_atomic(self.path, text.getvalue().encode())

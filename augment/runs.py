@@ -19,8 +19,10 @@ from augment.version import __version__
 # What each stage leaves in its folder, beside the two files above; only this is removed with --force.
 ARTEFACTS: dict[str, tuple[str, ...]] = {
     "train-generator": (
-        "generator.safetensors", "checkpoint.safetensors", "losses.csv", "samples-*.png", "held-out.png",
+        "generator.safetensors", "best.safetensors", "checkpoint.safetensors", "losses.csv", "validation.csv",
+        "samples-*.png", "held-out.png", "tensorboard",
     ),
+    "import-checkpoint": ("generator.safetensors",),
     "train-reid": ("checkpoint.safetensors", "epochs.csv"),
     "demo": ("data", "generator", "reid", "synthetic.h5", "synthetic.shards", "synthetic.png", "report.html"),
 }  # fmt: skip

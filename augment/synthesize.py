@@ -18,11 +18,11 @@ from augment import audit, files, interruption, planning, runs, sheets, store
 from augment.data import feed, keypoints
 from augment.data.read import read_data
 from augment.data.records import DataSet
-from augment.devices import pick_device
+from augment.devices import pick_device, require_precision
 from augment.plan import Plan
 from augment.version import __version__
 from generators import checkpoint
-from generators.dptn import DPTN
+from generators.generator import Generator
 from generators.tensors import to_uint8
 
 STAGE = "synthesize"
@@ -48,7 +48,8 @@ class Job:
 
     split: feed.Posed
     plan: Plan
-    generator: DPTN
+    generator: Generator
+    device: torch.device
     provenance: dict[str, Any]
 
 
@@ -61,17 +62,18 @@ def prepare(
         ValueError: bad data or weights, a generator of another split, an impossible plan.
     """
     compute = pick_device(device)
+    require_precision(compute, config.precision)
     dataset = read_data(data)
     audit.require_disjoint(dataset)
     points = keypoints.dataset_points(dataset, annotation)
     records = sorted(keypoints.usable(dataset.train, points), key=lambda record: record.name)
     audit.require_training_only(records, dataset, "sources and target poses")
-    network = checkpoint.load_generator(generator, compute)
+    network = checkpoint.load_generator(generator, compute).for_inference()
     provenance = _provenance(config, dataset, generator, keypoints.digest(records, points))
     split = feed.load(records, points)
     budget = planning.Budget(config.per_image, config.ratio)
     plan = planning.draw_plan(split, config.poses, budget, config.seed)
-    return Job(split, plan, network, provenance)
+    return Job(split, plan, network, compute, provenance)
 
 
 def run(
@@ -140,14 +142,13 @@ def _make_shards(
 
 def generate(job: Job, rows: np.ndarray, precision: str = "fp32") -> UInt8[np.ndarray, "n h w 3"]:
     """The images of some plan rows. The source side of the network runs once for each source among them."""
-    device = next(job.generator.parameters()).device
+    device = job.device
     sources, of_row = np.unique(job.plan.source_index[rows], return_inverse=True)
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-        image, source_map = job.split.images(sources, device), job.split.maps(sources, device)
-        target_map = job.split.maps(job.plan.target_index[rows], device)
-        index = torch.from_numpy(of_row).to(device)
-        code = job.generator.encode_source(image, source_map).rows(index)
-        made = job.generator.decode_target(image[index], source_map[index], target_map, code)
+        kind = job.generator.pose_map
+        image, source_map = job.split.images(sources, device), job.split.maps(sources, device, kind)
+        target_map = job.split.maps(job.plan.target_index[rows], device, kind)
+        made = job.generator.repose(image, source_map, target_map, torch.from_numpy(of_row).to(device))
         return to_uint8(made.float()).cpu().numpy()
 
 
@@ -177,7 +178,7 @@ def _spread(values: np.ndarray, count: int) -> np.ndarray:
 
 def _provenance(config: SynthesizeConfig, dataset: DataSet, generator: Path, points_digest: str) -> dict[str, Any]:
     metadata = checkpoint.read_metadata(generator)
-    if not config.foreign_generator:
+    if not config.foreign_generator and not checkpoint.untrained(generator):
         audit.require_same(
             str(generator),
             {"training split": metadata.get("trained_on"), "key points": metadata.get("points_digest")},

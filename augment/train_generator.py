@@ -1,10 +1,13 @@
 """Stage: train a pose-transfer generator on pairs of images of one person.
 
 RUN/generator.safetensors    the published weights, which know how to rebuild the network (appears at the end)
+RUN/best.safetensors         the weights that did best on withheld identities, where some are
 RUN/checkpoint.safetensors   the whole training state, replaced as training goes on
 RUN/losses.csv               mean losses, a row every few steps
-RUN/samples-*.png            source, target pose, generated, true image; of training pairs
+RUN/validation.csv           quality on withheld identities, where some are
+RUN/samples-*.png            source, target pose, generated, true image; of withheld or else of training identities
 RUN/held-out.png             the same of test identities, at the end
+RUN/tensorboard/             all of the above as TensorBoard events
 """
 
 import time
@@ -13,101 +16,113 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from jaxtyping import Int, UInt8
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from augment import audit, files, interruption, runs, sheets
+from augment import audit, files, interruption, launch, runs
 from augment.data import feed, images, keypoints
 from augment.data.pairs import ListedPairs, Pairs
 from augment.data.read import read_data
 from augment.data.records import DataSet, Record
-from augment.devices import pick_device
-from augment.journal import Journal
-from generators import checkpoint, losses
-from generators.registry import PRESETS
-from generators.tensors import to_uint8
-from generators.training import TrainingConfig, TrainingState, train
+from augment.devices import require_precision
+from augment.training_log import TrainingLog
+from augment.validation import SHEET_PAIRS, HeldOut, hold_out, transfer, withhold, write_pairs_sheet
+from generators import checkpoint, distributed, vgg
+from generators.registry import Recipe, create_generator, create_recipe, fitted
+from generators.training import TrainingState, train
 
 STAGE = "train-generator"
-SHEET_PAIRS = 16
-HELD_OUT_PAIRS = 256
-JOURNAL_STEPS = 20
 
 
 @dataclass(frozen=True)
 class TrainGeneratorConfig:
-    """What to train; `training` holds the loop's own options. The last two only say how often to save and draw."""
+    """What to train, on which pairs; the last four fields change no weight: what is kept where, and how often."""
 
-    model: str = "dptn"
-    preset: str = "market"
-    training: TrainingConfig = field(default_factory=TrainingConfig)
+    recipe: Recipe = field(default_factory=lambda: create_recipe("dptn"))
     flip: bool = False  # mirror half of the pairs, left and right joints swapped
     same_camera: bool = False  # pair within a camera only, so that background and light can be known from the source
-    pairs: Path | None = None  # PATN's pair list; None takes every pair of images of a person
+    pairs: Path | None = (
+        None  # PATN's pair list; None takes DeepFashion's own, or else every pair of images of a person
+    )
     init: Path | None = None  # generator weights to start from
     foreign_init: bool = False  # they were trained on other data that holds none of these test identities
     vgg: Path | None = None  # VGG19 weights for the perceptual losses; None looks into torch's cache
+    validation: int = 0  # training identities that are withheld, to watch the training and keep its best weights
+    cache: Path | None = None  # folder for decoded images, shared by processes and runs
     checkpoint_seconds: float = 60.0
     sample_images: int = 20_000
+    tensorboard: bool = False
 
 
 @dataclass(frozen=True)
 class Job:
-    """A checked training: what is known before the first image is decoded."""
+    """A checked training: what is known before the images are decoded."""
 
+    recipe: Recipe
     dataset: DataSet
     points: dict[str, keypoints.Points]
     records: tuple[Record, ...]
+    withheld: tuple[Record, ...]
     pairs: Pairs | ListedPairs
     held_out: list[Record]  # test images with key points
     determining: dict[str, Any]
-    features: losses.VGG19Features | None
+    features: vgg.VGG19Features | None
     init: dict[str, Tensor] | None
     ancestry: dict[str, Any] | None  # where the initial weights come from
 
     def __str__(self) -> str:
         identities = len({record.pid for record in self.records})
-        return f"{len(self.records)} images of {identities} identities with key points, {len(self.pairs):,} pairs"
+        found = f"{len(self.records)} images of {identities} identities with key points, {len(self.pairs):,} pairs"
+        return f"{found}, {len({r.pid for r in self.withheld})} identities withheld" if self.withheld else found
 
 
 def prepare(config: TrainGeneratorConfig, data: Path, poses: Path | None = None) -> Job:
     """Read and audit everything that training needs.
 
     Raises:
-        ValueError: bad data, leaked identities, missing key points or weights.
+        ValueError: bad data, leaked identities, missing key points or weights, images that the network cannot take.
     """
     dataset = read_data(data)
     audit.require_disjoint(dataset)
     points = keypoints.dataset_points(dataset, poses)
-    records = keypoints.usable(dataset.train, points)
-    pairs = _pairs(config, data, records)
-    features = losses.load_vgg19(config.vgg) if config.training.perceptual else None
+    usable = keypoints.usable(dataset.train, points)
+    records, withheld = withhold(usable, config.validation, config.recipe.training.seed)
+    recipe = fitted(config.recipe, images.glance(records[0].path))
+    pairs, pair_list = _pairs(config, dataset, records, withheld)
+    features = _features(recipe, config.vgg)
     init, ancestry = None, None
     if config.init is not None:
         init = dict(checkpoint.load_generator(config.init).state_dict())
-        network = asdict(PRESETS[config.model][config.preset])
-        wanted = {"model": config.model, "preset": config.preset, "config": network}
-        audit.require_same(
-            f"--init {config.init}", checkpoint.read_metadata(config.init), wanted, "give its --model and --preset"
-        )
+        found = checkpoint.read_metadata(config.init)
+        wanted = {"config": asdict(recipe.network)}
+        audit.require_same(f"--init {config.init}", found, wanted, "give its --model, --preset and --network options")
         ancestry = _ancestry(config, dataset)
-    determining = asdict(config.training) | {
-        "model": config.model,
-        "preset": config.preset,
+    determining = asdict(recipe.training) | {
+        "model": recipe.model,
+        "preset": recipe.preset,
+        "network": asdict(recipe.network),
+        "losses": asdict(recipe.weights),
         "flip": config.flip,
         "same_camera": config.same_camera,
-        "pairs": files.sha256(config.pairs) if config.pairs else None,
+        "validation": config.validation,
+        "pairs": files.sha256(pair_list) if pair_list else None,
         "init": ancestry and ancestry["weights_sha256"],
         "vgg": features.sha256 if features is not None else None,
         "data_digest": dataset.digest,
-        "points_digest": keypoints.digest(records, points),
+        "points_digest": keypoints.digest(usable, points),
     }
     test = (*dataset.query, *dataset.gallery)
     held_out = [r for r in test if r.name in points and keypoints.has_torso(points[r.name])]
-    return Job(dataset, points, records, pairs, held_out, determining, features, init, ancestry)
+    return Job(recipe, dataset, points, records, withheld, pairs, held_out, determining, features, init, ancestry)
+
+
+def _features(recipe: Recipe, path: Path | None) -> vgg.VGG19Features | None:
+    if not recipe.vgg_layers:
+        return None
+    if recipe.training.features == "random":
+        return vgg.random_vgg19(recipe.vgg_layers, recipe.training.seed)
+    return vgg.load_vgg19(recipe.vgg_layers, path)
 
 
 def _ancestry(config: TrainGeneratorConfig, dataset: DataSet) -> dict[str, Any]:
@@ -125,18 +140,24 @@ def _ancestry(config: TrainGeneratorConfig, dataset: DataSet) -> dict[str, Any]:
     return found | {"initialised_from": metadata.get("initialised_from")}
 
 
-def _pairs(config: TrainGeneratorConfig, data: Path, records: Sequence[Record]) -> Pairs | ListedPairs:
-    if config.pairs is not None:
-        listed = ListedPairs(config.pairs, records)
-        if not len(listed):
-            raise ValueError(f"{config.pairs}: lists no pair, so there is nothing to train on")
-        return listed
+def _pairs(
+    config: TrainGeneratorConfig, dataset: DataSet, records: Sequence[Record], withheld: Sequence[Record]
+) -> tuple[Pairs | ListedPairs, Path | None]:
+    """The training pairs, and the list they come from."""
+    listed = config.pairs or (None if dataset.has_cameras else dataset.pairs)
+    if listed is not None:
+        pairs = ListedPairs(listed, records, without=withheld)
+        if not len(pairs):
+            raise ValueError(f"{listed}: lists no pair, so there is nothing to train on")
+        return pairs, listed
     cameras = [record.camid for record in records] if config.same_camera else None
-    pairs = Pairs([record.pid for record in records], cameras)
-    if not len(pairs):
+    streamed = Pairs([record.pid for record in records], cameras)
+    if not len(streamed):
         where = " in one camera (try --any-camera)" if config.same_camera else ""
-        raise ValueError(f"{data}: no identity has two images with key points{where}, so there is no pair to train on")
-    return pairs
+        raise ValueError(
+            f"{dataset.root}: no identity has two images with key points{where}, so there is no pair to train on"
+        )
+    return streamed, None
 
 
 def run(
@@ -150,7 +171,9 @@ def run(
     progress: Callable[[int, int], None] | None = None,
     log: Callable[[str], None] = lambda line: None,
 ) -> Path:
-    """Train on the training split of `data` until `config.training.images` are seen; continue where a run was stopped.
+    """Train on the training split of `data` until the recipe's images are seen; continue where a run was stopped.
+
+    Processes that torchrun or Slurm started together share every batch; the first one writes.
 
     Returns the path of the weights.
 
@@ -158,126 +181,51 @@ def run(
         ValueError: see `prepare`; or `out` holds another configuration.
         Preempted: stopped by SIGTERM, after saving.
     """
-    compute = pick_device(device)
-    job = prepare(config, data, poses)
-    if force or not (out / "results.json").exists():
-        images.require_readable((*job.records, *job.held_out))
-    folder = runs.open_run(out, STAGE, job.determining, force=force)
-    weights_path = out / "generator.safetensors"
-    if folder.finished:
-        log("already done")
-        return weights_path
-
-    log(f"{job}, on {compute}")
-    state = TrainingState(config.model, config.preset, config.training, compute, job.init)
-    _resume(state, out / "checkpoint.safetensors", log)
-    split = feed.load(job.records, job.points)
-    batches = feed.Feed(split, job.pairs, config.training.batch, config.training.seed, config.flip, compute)
-    features = job.features.to(compute) if job.features is not None else None
-    seconds = _train(state, batches, features, config, out, progress)
-
-    trained = {
-        "trained_on": job.dataset.digest,
-        "points_digest": job.determining["points_digest"],
-        "images_seen": state.images_seen,
-        "initialised_from": job.ancestry,
-    }
-    weights = checkpoint.generator_to_bytes(config.model, config.preset, state.published, extra=trained)
-    files.write_atomic(weights_path, weights)
-    results = _evaluate(state.published, job, config.same_camera, split.size, out)
-    totals = {
-        "images_seen": state.images_seen,
-        "seconds_of_last_process": round(seconds, 1),
-        "weights_sha256": files.sha256(weights_path),
-    }
-    folder.finish({"schema": 1, **totals, **results})
+    with launch.processes(device) as compute:
+        first = distributed.rank() == 0
+        log = log if first else (lambda line: None)
+        require_precision(compute, config.recipe.training.precision)
+        job = prepare(config, data, poses)
+        weights_path = out / checkpoint.WEIGHTS
+        folder = None
+        if first:
+            if force or not (out / "results.json").exists():
+                images.require_readable((*job.records, *job.withheld, *job.held_out))
+            folder = runs.open_run(out, STAGE, job.determining, force=force)
+        distributed.wait()
+        if (out / "results.json").exists():
+            log("already done")
+            return weights_path
+        share = f", one of {distributed.world()} processes" if distributed.world() > 1 else ""
+        log(f"{job}, on {compute}{share}")
+        state = _begin(job, compute, out, log)
+        if config.cache and not first:
+            distributed.wait()  # the first process fills the cache
+        split = feed.load(job.records, job.points, cache=config.cache)
+        if config.cache and first:
+            distributed.wait()
+        held_out = hold_out(job.withheld, job.points, config.same_camera, split.size) if job.withheld else None
+        seconds = _train(state, job, split, held_out, config, out, progress if first else None)
+        if folder is not None:
+            files.write_atomic(weights_path, _weights(state, job))
+            results = _evaluate(state, job, config.same_camera, split.size, out)
+            totals = {
+                "images_seen": state.images_seen,
+                "seconds_of_last_process": round(seconds, 1),
+                "weights_sha256": files.sha256(weights_path),
+            }
+            folder.finish({"schema": 1, **totals, **results})
+        distributed.wait()
     return weights_path
 
 
-def _train(
-    state: TrainingState,
-    batches: feed.Feed,
-    features: losses.VGG19Features | None,
-    config: TrainGeneratorConfig,
-    out: Path,
-    progress: Callable[[int, int], None] | None,
-) -> float:
-    """Step until done, saving and drawing on the way; the seconds that this process spent."""
-    shown = batches.pairs.draw(config.training.seed, 2**31, SHEET_PAIRS)
-    journal = _LossJournal(out / "losses.csv", state.images_seen, config.training)
-    started = saved_at = time.monotonic()
-
-    def save() -> None:
-        journal.write()  # first: rows past the checkpoint are dropped on resuming, missing ones would stay missing
-        files.write_atomic(out / "checkpoint.safetensors", checkpoint.to_bytes(*state.tensors()))
-
-    with interruption.on_sigterm() as sigterm:
-        for step_losses in train(state, batches.batch_at, features):
-            journal.add(state.images_seen, step_losses)
-            if progress is not None:
-                progress(state.images_seen, config.training.images)
-            if state.images_seen % config.sample_images < config.training.batch:
-                _draw_samples(state, batches.split, shown, out)
-            if sigterm.requested or time.monotonic() - saved_at > config.checkpoint_seconds:
-                save()
-                saved_at = time.monotonic()
-                sigterm.raise_if_requested(str(out))
-    save()
-    _draw_samples(state, batches.split, shown, out)
-    return time.monotonic() - started
-
-
-def transfer(
-    generator: torch.nn.Module, split: feed.Posed, pairs: Int[np.ndarray, "n 2"], batch: int = 16
-) -> UInt8[np.ndarray, "n h w 3"]:
-    """Each pair's source image in its target's pose."""
-    device = next(generator.parameters()).device
-    made = []
-    with torch.inference_mode():
-        for start in range(0, len(pairs), batch):
-            source, target = pairs[start : start + batch].T
-            maps = split.maps(source, device), split.maps(target, device)
-            made.append(to_uint8(generator.eval()(split.images(source, device), *maps)).cpu().numpy())
-    return np.concatenate(made)
-
-
-def write_pairs_sheet(path: Path, split: feed.Posed, pairs: Int[np.ndarray, "n 2"], generated: np.ndarray) -> Path:
-    """Source, target pose, generated and true image of each pair."""
-    rows = [
-        (split.pixels[source], sheets.draw_skeleton(split.points[target], split.size), image, split.pixels[target])
-        for (source, target), image in zip(pairs, generated, strict=True)
-    ]
-    return sheets.write_sheet(path, rows, ("source", "target pose", "generated", "true"), groups=4)
-
-
-def _draw_samples(state: TrainingState, split: feed.Posed, shown: Int[np.ndarray, "n 2"], out: Path) -> None:
-    generated = transfer(state.published, split, shown)
-    state.generator.train()
-    write_pairs_sheet(out / f"samples-{state.images_seen:08d}.png", split, shown, generated)
-
-
-def _evaluate(
-    generator: torch.nn.Module, job: Job, same_camera: bool, size: tuple[int, int], out: Path
-) -> dict[str, Any]:
-    """Mean absolute error in grey levels on pairs of held-out (test) identities, beside that of copying the source."""
-    held_out = job.held_out
-    pairs = Pairs([record.pid for record in held_out], [record.camid for record in held_out] if same_camera else None)
-    if not len(pairs):
-        return {"held_out": None}
-    drawn = pairs.draw(0, 0, HELD_OUT_PAIRS)
-    used, local = np.unique(drawn, return_inverse=True)
-    local = local.reshape(drawn.shape)
-    split = feed.load([held_out[index] for index in used], job.points, size)
-    target = split.pixels[local[:, 1]].astype(np.float32)
-    made = {"generated": transfer(generator, split, local), "copy": split.pixels[local[:, 0]]}
-    write_pairs_sheet(out / "held-out.png", split, local[:SHEET_PAIRS], made["generated"][:SHEET_PAIRS])
-    errors = {f"l1_{name}": float(np.abs(image.astype(np.float32) - target).mean()) for name, image in made.items()}
-    return {"held_out": {"pairs": len(drawn), **errors}}
-
-
-def _resume(state: TrainingState, path: Path, log: Callable[[str], None]) -> None:
+def _begin(job: Job, compute: torch.device, out: Path, log: Callable[[str], None]) -> TrainingState:
+    """A fresh state, or that of the checkpoint."""
+    features = job.features.to(compute, memory_format=torch.channels_last) if job.features is not None else None  # pyright: ignore[reportCallIssue]
+    state = TrainingState(job.recipe, compute, features, job.init)
+    path = out / "checkpoint.safetensors"
     if not path.exists():
-        return
+        return state
     try:
         with safe_open(path, framework="pt") as file:
             state.load({key: file.get_tensor(key) for key in file.keys()}, file.metadata())  # noqa: SIM118 (no mapping)
@@ -286,23 +234,99 @@ def _resume(state: TrainingState, path: Path, log: Callable[[str], None]) -> Non
             f"{path}: no checkpoint of this run ({' '.join(str(error).split())[:120]}); start afresh with --force"
         ) from None
     log(f"continuing after {state.images_seen:,} images")
+    return state
 
 
-class _LossJournal:
-    """losses.csv: means over every few steps, at the same steps whether or not the run was resumed in between."""
+def _train(
+    state: TrainingState,
+    job: Job,
+    split: feed.Posed,
+    held_out: HeldOut | None,
+    config: TrainGeneratorConfig,
+    out: Path,
+    progress: Callable[[int, int], None] | None,
+) -> float:
+    """Step until done, saving, drawing and validating on the way; the seconds that this process spent."""
+    first = distributed.rank() == 0
+    training = job.recipe.training
+    batches = feed.Feed(
+        split,
+        job.pairs,
+        training.batch,
+        training.seed,
+        config.flip,
+        state.device,
+        state.generator.pose_map,
+        state.objective.needs_mask,
+    )
+    journal = TrainingLog(out, state.images_seen, training, board=config.tensorboard and first)
+    started = saved_at = time.monotonic()
 
-    def __init__(self, path: Path, images_seen: int, config: TrainingConfig) -> None:
-        self._journal = Journal(path, "images", images_seen)
-        self._config = config
-        self._pending: list[dict[str, Tensor]] = []
+    def save() -> None:
+        nonlocal saved_at
+        saved_at = time.monotonic()
+        if first:
+            tensors = state.tensors()  # raises where the last steps were not finite
+            journal.write()  # first: rows past the checkpoint are dropped on resuming, missing ones would stay missing
+            files.write_atomic(out / "checkpoint.safetensors", checkpoint.to_bytes(*tensors))
 
-    def add(self, images_seen: int, step_losses: dict[str, Tensor]) -> None:
-        self._pending.append(step_losses)
-        at_end = images_seen >= self._config.images
-        if at_end or images_seen // self._config.batch % JOURNAL_STEPS == 0:
-            means = {name: float(torch.stack([step[name] for step in self._pending]).mean()) for name in step_losses}
-            self._journal.add({"images": images_seen} | {name: f"{value:.6g}" for name, value in means.items()})
-            self._pending.clear()
+    def look() -> None:
+        if first:
+            _look(state, job, batches, held_out, journal, out)
 
-    def write(self) -> None:
-        self._journal.write()
+    with interruption.on_sigterm() as sigterm:
+        for step_losses in train(state, batches.batch_at):
+            journal.add(state.images_seen, step_losses)
+            if progress is not None:
+                progress(state.images_seen, training.images)
+            if state.images_seen % config.sample_images < training.batch:
+                look()
+            sigterm.requested = distributed.anywhere(sigterm.requested)
+            if sigterm.requested or time.monotonic() - saved_at > config.checkpoint_seconds:
+                save()
+                sigterm.raise_if_requested(str(out))
+    save()
+    look()
+    if first:
+        journal.close()
+    return time.monotonic() - started
+
+
+def _look(
+    state: TrainingState, job: Job, batches: feed.Feed, held_out: HeldOut | None, journal: TrainingLog, out: Path
+) -> None:
+    """Draw samples; validate, and keep the weights if they are the best so far."""
+    path = out / f"samples-{state.images_seen:08d}.png"
+    if held_out is None:
+        shown = batches.pairs.draw(job.recipe.training.seed, 2**31, SHEET_PAIRS)
+        made = transfer(state.published, batches.split, shown, state.device)
+        journal.drawn(state.images_seen, write_pairs_sheet(path, batches.split, shown, made))
+        return
+    measured, made = held_out.measure(state.published, state.device)
+    journal.drawn(state.images_seen, held_out.write_sheet(path, made))
+    if journal.validated(state.images_seen, measured):
+        files.write_atomic(out / "best.safetensors", _weights(state, job))
+
+
+def _weights(state: TrainingState, job: Job) -> bytes:
+    trained = {
+        "trained_on": job.dataset.digest,
+        "points_digest": job.determining["points_digest"],
+        "images_seen": state.images_seen,
+        "initialised_from": job.ancestry,
+    }
+    return checkpoint.generator_to_bytes(job.recipe.model, job.recipe.preset, state.published, extra=trained)
+
+
+def _evaluate(state: TrainingState, job: Job, same_camera: bool, size: tuple[int, int], out: Path) -> dict[str, Any]:
+    """Quality on pairs of held-out (test) identities, beside what needs no training."""
+    held_out = hold_out(job.held_out, job.points, same_camera, size)
+    if held_out is None:
+        return {"held_out": None}
+    measured, made = held_out.measure(state.published, state.device)
+    held_out.write_sheet(out / "held-out.png", made)
+    found: dict[str, Any] = {f"{name}_generated": value for name, value in measured.items()}
+    for baseline in ("copy", "warp"):
+        values, _ = held_out.measure(create_generator(baseline).to(state.device), state.device)
+        found |= {f"{name}_{baseline}": value for name, value in values.items()}
+    return {"held_out": {"pairs": len(held_out.pairs), **found}}

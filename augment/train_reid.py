@@ -215,6 +215,8 @@ def _source(records: Sequence[Record]) -> FileSource:
 
 def _require_queries(dataset: DataSet) -> None:
     """Say before the training, not after it, that nothing can be evaluated."""
+    if not dataset.has_cameras:
+        raise ValueError(f"{dataset.root}: DeepFashion knows no cameras and has no queries; it trains generators only")
     seen = {(record.pid, record.camid) for record in dataset.gallery}
     cameras_of: dict[int, set[int]] = {}
     for pid, camid in seen:

@@ -14,7 +14,7 @@ import torch
 from augment.data.pedestrians import PedestriansConfig, make_data
 from augment.files import read_json
 from augment.train_generator import TrainGeneratorConfig, run
-from generators.training import training_preset
+from generators.registry import create_recipe
 
 ARMS = {
     "published, 5e-4": {"initialisation": "published", "learning_rate": 5e-4},
@@ -32,8 +32,8 @@ def main() -> None:
     people = PedestriansConfig(identities=200, test_identities=32, size=(64, 32), seed=7)
     data = make_data(people, args.work / "data")
     for name, options in ARMS.items():
-        training = training_preset("tiny", images=4_000, **options)
-        config = TrainGeneratorConfig("dptn", "tiny", training, flip=True, same_camera=True)
+        recipe = create_recipe("dptn", "tiny", training={"images": 4_000, **options})
+        config = TrainGeneratorConfig(recipe, flip=True, same_camera=True)
         run(config, data, args.work / name.replace(", ", "-"))
         held_out = read_json(args.work / name.replace(", ", "-") / "results.json")["held_out"]
         print(

@@ -19,7 +19,7 @@ from augment import files
 from augment.data.pedestrians import PedestriansConfig, make_data
 from augment.train_generator import TrainGeneratorConfig, run
 from generators import checkpoint
-from generators.training import training_preset
+from generators.registry import create_recipe
 
 SHIPPED = Path(__file__).parents[1] / "augment" / "weights" / "dptn-tiny.safetensors"
 PEDESTRIANS = PedestriansConfig(identities=500, test_identities=20, per_camera=6, seed=1501)
@@ -34,8 +34,8 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     data = make_data(PEDESTRIANS, args.work / "data")
-    training = training_preset("tiny", images=args.images, precision="bf16")
-    config = TrainGeneratorConfig("dptn", "tiny", training, flip=True, same_camera=True, sample_images=4_000)
+    recipe = create_recipe("dptn", "tiny", training={"images": args.images, "precision": "bf16"})
+    config = TrainGeneratorConfig(recipe, flip=True, same_camera=True, sample_images=4_000)
     with tqdm(unit="img", file=sys.stderr, mininterval=10) as bar:
 
         def progress(done: int, total: int) -> None:

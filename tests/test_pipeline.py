@@ -6,17 +6,18 @@ import subprocess
 
 import pytest
 
-from augment import files, train_generator
+from augment import files, train_generator, validation
 from tests.command_line import caller
 
 PEOPLE = ("--identities", 4, "--test-identities", 3, "--cameras", 2, "--per-camera", 3, "--size", "64x32")
-GENERATOR = ("--preset", "tiny", "--images", 16, "--device", "cpu")
+GENERATOR = ("--preset", "tiny", "--images", 16, "--validation", 1, "--device", "cpu")
 REID = ("--size", "64x32", "--epochs", 1, "--batch", 8, "--device", "cpu")
 
 
 @pytest.fixture
 def augment(monkeypatch, capsys):
-    monkeypatch.setattr(train_generator, "HELD_OUT_PAIRS", 8)
+    monkeypatch.setattr(validation, "PAIRS", 8)
+    monkeypatch.setattr(validation, "SHEET_PAIRS", 4)
     monkeypatch.setattr(train_generator, "SHEET_PAIRS", 4)
     return caller(monkeypatch, capsys)
 

@@ -2,7 +2,7 @@
 
 import sys
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+BASELINES = ("copy", "warp")  # generators that need no training and go by their names
 DATA = click.argument("data", type=click.Path(path_type=Path))
 
 
@@ -31,6 +32,19 @@ device = click.option(
 force = click.option("--force", is_flag=True, help="Start afresh: remove what an earlier run left in --out.")
 poses = click.option("--poses", type=existing(), help="Key points in PATN's CSV format, where DATA holds none.")
 dry_run = click.option("--dry-run", is_flag=True, help="Check the input, say what would be done, and stop.")
+
+
+def _require_generator(ctx: click.Context, parameter: click.Parameter, path: Path) -> Path:
+    if not path.exists() and str(path) not in BASELINES:
+        expected = f"a run folder, a weights file or one of {', '.join(BASELINES)}"
+        raise click.BadParameter(f"{path} does not exist; give {expected}", ctx, parameter)
+    return path
+
+
+generator = click.option(
+    "--generator", required=True, type=click.Path(path_type=Path), callback=_require_generator,
+    help="Run folder or weights file of a generator; copy or warp need no training.",
+)  # fmt: skip
 
 
 def _read_config(ctx: click.Context, parameter: click.Parameter, path: Path | None) -> None:
@@ -81,6 +95,34 @@ def common(command: Command) -> Command:
     for option in (config, force, device, seed):
         command = option(command)
     return command
+
+
+def settings(option: str, texts: Iterable[str]) -> dict[str, int | float | bool | str]:
+    """KEY=VALUE texts as a dictionary; a value is a number or true or false where it looks like one.
+
+    Raises:
+        ValueError: no equals sign, or a key given twice.
+    """
+    found: dict[str, int | float | bool | str] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not (equals and key and value):
+            raise ValueError(f"{option}: {text!r} is not of the form KEY=VALUE")
+        if key in found:
+            raise ValueError(f"{option}: {key} is given twice")
+        found[key] = _literal(value)
+    return found
+
+
+def _literal(text: str) -> int | float | bool | str:
+    if text in ("true", "false"):
+        return text == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
 
 
 @contextmanager

@@ -9,9 +9,7 @@ from augment.commands import options
 
 @click.command("synthesize")
 @options.DATA
-@click.option(
-    "--generator", required=True, type=options.existing("any"), help="Run folder or weights file of a generator."
-)
+@options.generator
 @options.out("The set: a file name that ends in .h5.")
 # How many
 @click.option("--per-image", type=click.IntRange(1), metavar="K", help="Images of each source. [default: 1]")

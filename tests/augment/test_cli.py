@@ -21,14 +21,15 @@ import safetensors.torch
 import torch
 
 from augment import cli, planning, store
+from augment.commands import options
 from augment.data.pedestrians import PedestriansConfig
 from augment.plan import Plan
 from augment.synthesize import SynthesizeConfig
 from augment.train_generator import TrainGeneratorConfig
 from augment.train_reid import TrainReidConfig
 from generators import checkpoint
-from generators.registry import GENERATORS, PRESETS, create_generator
-from generators.training import training_preset
+from generators.registry import PRESETS, SYSTEMS, create_generator, create_recipe
+from generators.schedules import SCHEDULES
 from reid.mixing import MixPolicy
 from tests.command_line import caller
 
@@ -130,7 +131,7 @@ def require_one_line(outcome, *words):
         assert word in outcome.err
 
 
-GENERATOR = ("train-generator", "--preset", "tiny", "--device", "cpu")
+GENERATOR = ("train-generator", "--preset", "tiny", "--device", "cpu", "--validation", "0")
 
 
 def test_no_such_command_or_option(augment):
@@ -311,7 +312,7 @@ def test_a_stage_that_is_preempted_exits_with_75(augment, pedestrians, monkeypat
 
 def terminating(state, *_):
     os.kill(os.getpid(), signal.SIGTERM)
-    yield {}
+    yield {"loss": torch.zeros(())}
 
 
 # Configuration files and defaults
@@ -348,9 +349,10 @@ def test_values_of_a_configuration_file_are_used_and_the_command_line_wins(augme
     assert augment("train-generator", "data", "--same-camera", "--out", "x", "--config", tmp_path / name).code == 0
     configs = [arguments[0] for arguments, _ in asked]
     assert [arguments[2] for arguments, _ in asked] == [Path("from-file"), Path("from-file"), Path("x")]
-    assert [config.training.images for config in configs] == [640, 8, 640]
+    assert [config.recipe.training.images for config in configs] == [640, 8, 640]
     assert [config.same_camera for config in configs] == [False, False, True]
-    assert all(config.preset == "tiny" and config.training.learning_rate == 0.002 for config in configs)
+    recipes = [config.recipe for config in configs]
+    assert all(each.preset == "tiny" and each.training.learning_rate == 0.002 for each in recipes)
     assert all(config.flip for config in configs), "the preset's, which the file does not mention"
 
 
@@ -401,8 +403,10 @@ def test_defaults_are_those_of_the_stages(augment, asked, tmp_path):
     assert augment(*mixed).code == 0
     assert augment("train-reid", "data", "--out", "x", "--dry-run").code == 0
     assert [arguments[0] for arguments, _ in asked] == [
-        TrainGeneratorConfig(),
-        TrainGeneratorConfig(preset="tiny", training=training_preset("tiny"), flip=True, same_camera=True),
+        TrainGeneratorConfig(validation=8, tensorboard=True),
+        TrainGeneratorConfig(
+            create_recipe("dptn", "tiny"), flip=True, same_camera=True, validation=8, tensorboard=True
+        ),
         replace(SynthesizeConfig(), per_image=1),
         PedestriansConfig(),
         TrainReidConfig(),
@@ -439,8 +443,10 @@ def test_choices_are_those_of_the_stages():
         return set(found.type.choices)
 
     assert choices("synthesize", "poses") == set(planning.POLICIES)
-    assert choices("train-generator", "model") == set(GENERATORS)
-    assert choices("train-generator", "preset") == set(PRESETS["dptn"])
+    assert choices("train-generator", "model") == {name for name, system in SYSTEMS.items() if system.objective}
+    assert set(options.BASELINES) == {name for name, system in SYSTEMS.items() if not system.objective}
+    assert choices("train-generator", "preset") == set(PRESETS)
+    assert choices("train-generator", "schedule") == set(SCHEDULES)
 
 
 def test_no_option_is_forgotten():

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -12,12 +13,13 @@ from PIL import Image
 
 from augment import store, synthesize
 from augment.data import keypoints
+from augment.data.images import read_image
 from augment.data.read import read_data
 from augment.interruption import Preempted
 from augment.synthesize import SynthesizeConfig, run
 from generators import checkpoint
-from generators.registry import create_generator, initialise
-from generators.training import TRAINING_PRESETS
+from generators.initialisation import initialise
+from generators.registry import create_generator
 from tests.killing import die, in_child
 
 CONFIG = SynthesizeConfig(ratio=0.5, batch=8)
@@ -38,7 +40,7 @@ def save_generator(path, data, seed=0):
 
 def save_weights(path, extra, seed=0):
     network = create_generator("dptn", "tiny", width=8, max_width=16)
-    initialise(network, torch.Generator().manual_seed(seed), TRAINING_PRESETS["tiny"].initialisation)
+    initialise(network, torch.Generator().manual_seed(seed), "lecun")
     path.write_bytes(checkpoint.generator_to_bytes("dptn", "tiny", network, extra))
     return path
 
@@ -213,3 +215,24 @@ def test_mistakes(pedestrians, generator, tmp_path):
         with pytest.raises(ValueError, match=r"thesis\.h5: "):
             run(CONFIG, pedestrians, generator, foreign, device="cpu", force=force)
     assert foreign.exists()
+
+
+@pytest.mark.parametrize("name", ["copy", "warp"])
+def test_a_baseline_is_a_generator_by_its_name(pedestrians, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    made = run(CONFIG, pedestrians, Path(name), tmp_path / "x.h5", device="cpu")
+    reader = store.Reader(made)
+    assert reader.attributes["generator"]["model"] == name
+    assert reader.attributes["generator"]["weights_sha256"] is None
+    dataset = read_data(pedestrians)
+    usable = keypoints.usable(dataset.train, keypoints.dataset_points(dataset))
+    sources = sorted(usable, key=lambda record: record.name)
+    same = [np.array_equal(reader.image(row), read_image(sources[reader.source_index[row]].path)) for row in range(8)]
+    assert all(same) if name == "copy" else not any(same)
+
+
+def test_a_file_of_a_baselines_name_is_a_file(pedestrians, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "warp").write_bytes(b"no weights")
+    with pytest.raises(ValueError, match="warp: not a complete safetensors file"):
+        run(CONFIG, pedestrians, Path("warp"), tmp_path / "x.h5", device="cpu")

@@ -3,32 +3,40 @@
 import csv
 import os
 import signal
+import subprocess
+import sys
 from dataclasses import asdict, replace
 
 import pytest
 import torch
 
-from augment import files, train_generator
+from augment import files, train_generator, training_log, validation
 from augment.data.pedestrians import PedestriansConfig, make_data
 from augment.data.read import read_data
 from augment.interruption import Preempted
 from augment.train_generator import TrainGeneratorConfig, prepare, run
 from generators import checkpoint
-from generators.registry import create_generator
-from generators.training import training_preset
+from generators.registry import create_generator, create_recipe
 from tests.killing import die, in_child
 
+TRAINING = {"images": 24, "batch": 4}
+RECIPE = create_recipe("dptn", "tiny", network={"width": 8, "max_width": 16}, training=TRAINING)
 # Saved after every step.
-CONFIG = TrainGeneratorConfig(
-    "dptn", "tiny", training_preset("tiny", images=24, batch=4), flip=True, same_camera=True, checkpoint_seconds=0.0
-)
+CONFIG = TrainGeneratorConfig(RECIPE, flip=True, same_camera=True, checkpoint_seconds=0.0)
+
+
+def trained(config=CONFIG, **options):
+    """A configuration with other training options."""
+    recipe = replace(config.recipe, training=replace(config.recipe.training, **options))
+    return replace(config, recipe=recipe)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def small():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train_generator, "JOURNAL_STEPS", 2)
-        patch.setattr(train_generator, "HELD_OUT_PAIRS", 8)
+        patch.setattr(training_log, "STEPS", 2)
+        patch.setattr(validation, "PAIRS", 8)
+        patch.setattr(validation, "SHEET_PAIRS", 4)
         patch.setattr(train_generator, "SHEET_PAIRS", 4)
         yield
 
@@ -69,12 +77,12 @@ def test_a_run_leaves_weights_results_losses_and_sheets(data, whole):
     assert checkpoint.read_metadata(whole)["trained_on"] == read_data(data).digest
     assert {"samples-00000024.png", "held-out.png", "config.json"} <= {path.name for path in whole.iterdir()}
     config = files.read_json(whole / "config.json")["config"]
-    assert asdict(CONFIG.training).items() <= config.items()
+    assert asdict(RECIPE.training).items() <= config.items()
+    assert (config["network"], config["losses"]) == (asdict(RECIPE.network), asdict(RECIPE.weights))
 
 
 def test_the_losses_have_a_row_every_few_steps_and_one_at_the_end(data, tmp_path):
-    config = replace(CONFIG, training=replace(CONFIG.training, images=20))
-    run(config, data, tmp_path / "run", device="cpu")
+    run(trained(images=20), data, tmp_path / "run", device="cpu")
     assert [row["images"] for row in losses(tmp_path / "run")] == ["8", "16", "20"]
 
 
@@ -138,7 +146,7 @@ def test_weights_are_published_before_the_evaluation(data, whole, tmp_path, monk
 
 
 def test_another_configuration_is_refused(data, whole):
-    other = replace(CONFIG, flip=False, training=replace(CONFIG.training, seed=1))
+    other = replace(trained(seed=1), flip=False)
     with pytest.raises(ValueError, match=r"flip \(True there, False asked\), seed \(0 there, 1 asked\)"):
         run(other, data, whole, device="cpu")
     free = replace(CONFIG, checkpoint_seconds=1.0, sample_images=1)
@@ -146,7 +154,7 @@ def test_another_configuration_is_refused(data, whole):
 
 
 def test_training_starts_from_given_weights(data, whole, tmp_path):
-    config = replace(CONFIG, init=whole, training=replace(CONFIG.training, images=4))
+    config = replace(trained(images=4), init=whole)
     made = run(config, data, tmp_path / "run", device="cpu")
     saved = files.read_json(tmp_path / "run" / "config.json")["config"]
     assert saved["init"] == files.sha256(whole / "generator.safetensors")
@@ -155,15 +163,15 @@ def test_training_starts_from_given_weights(data, whole, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("preset", "settings", "named"),
+    ("model", "settings", "named"),
     [
-        ("market", {"width": 8, "max_width": 16}, r"preset \(market there, tiny here\)"),
-        ("tiny", {"width": 8}, "config.width"),
+        ("patn", {"width": 8}, r"config\.max_width \(None there, 16 here\)"),
+        ("dptn", {"width": 4, "max_width": 16}, r"config\.width \(4 there, 8 here\)"),
     ],
 )
-def test_weights_of_another_network_are_refused(data, tmp_path, preset, settings, named):
-    network = create_generator("dptn", preset, **settings)
-    (tmp_path / "other.safetensors").write_bytes(checkpoint.generator_to_bytes("dptn", preset, network, {}))
+def test_weights_of_another_network_are_refused(data, tmp_path, model, settings, named):
+    network = create_generator(model, "tiny", **settings)
+    (tmp_path / "other.safetensors").write_bytes(checkpoint.generator_to_bytes(model, "tiny", network, {}))
     with pytest.raises(ValueError, match=rf"--init .*other\.safetensors: .*{named}"):
         run(replace(CONFIG, init=tmp_path / "other.safetensors"), data, tmp_path / "run", device="cpu")
     assert not (tmp_path / "run").exists()
@@ -183,14 +191,14 @@ def test_a_checkpoint_of_something_else_is_refused(data, whole, tmp_path, conten
 
 def test_perceptual_losses_without_vgg_weights(data, tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
-    config = replace(CONFIG, training=replace(CONFIG.training, perceptual=True))
+    config = replace(CONFIG, recipe=create_recipe("dptn", "market", training=TRAINING))
     with pytest.raises(ValueError, match=r"(?i)vgg19"):
         run(config, data, tmp_path / "run", device="cpu")
     assert not (tmp_path / "run").exists()
 
 
 def test_a_loss_that_is_not_finite_stops_the_training_by_name(data, tmp_path):
-    config = replace(CONFIG, training=replace(CONFIG.training, learning_rate=1e30, clip=0.0, decay=0.0))
+    config = trained(learning_rate=1e30, clip=0.0, schedule="constant")
     with pytest.raises(ValueError, match=r".*reconstruction.* is not finite after \d+ images"):
         run(config, data, tmp_path / "run", device="cpu")
     assert not (tmp_path / "run" / "generator.safetensors").exists()
@@ -218,3 +226,78 @@ def test_weights_of_another_split_are_refused_unless_it_is_said(data, tmp_path):
         prepare(replace(CONFIG, init=other), data)
     made = run(replace(CONFIG, init=other, foreign_init=True), data, tmp_path / "second", device="cpu")
     assert checkpoint.read_metadata(made)["initialised_from"]["trained_on"] == "0" * 64
+
+
+def test_withheld_identities_are_watched_and_the_best_weights_kept(data, tmp_path):
+    config = replace(trained(average_images=0), validation=2, sample_images=8, tensorboard=True)
+    job = prepare(config, data)
+    assert len({record.pid for record in job.withheld}) == len({record.pid for record in job.records}) == 2
+    assert not {record.pid for record in job.withheld} & {record.pid for record in job.records}
+    run(config, data, tmp_path / "run", device="cpu")
+    with (tmp_path / "run" / "validation.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["images"] for row in rows] == ["8", "16", "24"]
+    best = max(rows, key=lambda row: float(row["ssim"]))
+    kept = tmp_path / "run" / "best.safetensors"
+    assert checkpoint.read_metadata(kept)["images_seen"] == int(best["images"])
+    assert (tmp_path / "run" / "samples-00000008.png").exists()
+    assert list((tmp_path / "run" / "tensorboard").glob("events.*"))
+
+
+def test_validation_continues_as_if_never_stopped(data, tmp_path):
+    config = replace(CONFIG, validation=2, sample_images=8)
+    whole = run(config, data, tmp_path / "whole", device="cpu").parent
+
+    def terminate(seen, total):
+        if seen == 16:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Preempted):
+        run(config, data, tmp_path / "run", device="cpu", progress=terminate)
+    resumed = run(config, data, tmp_path / "run", device="cpu").parent
+    require_equal(resumed, whole)
+    for name in ("validation.csv", "best.safetensors"):
+        assert (resumed / name).read_bytes() == (whole / name).read_bytes()
+
+
+def test_nobody_left_to_train_on(data, tmp_path):
+    with pytest.raises(ValueError, match=r"4 identities for validation, but only 4 have key points.*--validation"):
+        prepare(replace(CONFIG, validation=4), data)
+
+
+def test_images_that_the_network_cannot_take(data):
+    deep = create_recipe("dptn", "tiny", network={"layers": 6}, training=TRAINING)
+    with pytest.raises(ValueError, match="images of 64x32 pixels: dptn needs sides that 64 divides"):
+        prepare(replace(CONFIG, recipe=deep), data)
+
+
+@pytest.mark.parametrize(
+    ("model", "network"),
+    [
+        ("pg2", {"channels": 4, "refine_channels": 4, "levels": 3}),
+        ("patn", {"width": 4, "blocks": 1}),
+        ("dptn-ta", {"width": 8, "max_width": 16}),
+    ],
+)
+def test_every_system_trains_by_the_same_command(data, tmp_path, model, network):
+    recipe = create_recipe(model, "tiny", network=network, training=TRAINING)
+    weights = run(replace(CONFIG, recipe=recipe), data, tmp_path / "run", device="cpu")
+    found = files.read_json(tmp_path / "run" / "results.json")["held_out"]
+    assert {"l1_generated", "ssim_in_mask_generated", "l1_copy", "ssim_warp"} <= found.keys()
+    assert checkpoint.load_generator(weights).stride > 1
+
+
+def test_two_processes_train_as_one(data, whole, tmp_path):
+    """By torchrun, as a user starts it."""
+    words = ["train-generator", str(data), "--model", "dptn", "--preset", "tiny", "--images", "24", "--batch", "4",
+             "--network", "width=8", "--network", "max_width=16", "--validation", "0", "--no-tensorboard",
+             "--device", "cpu"]  # fmt: skip
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "augment"]
+    made = subprocess.run(
+        [*command, *words, "--out", str(tmp_path / "run")], capture_output=True, text=True, check=False
+    )
+    assert made.returncode == 0, made.stderr
+    assert made.stdout.strip().splitlines() == [str(tmp_path / "run" / "generator.safetensors")]
+    together, alone = (checkpoint.load_generator(folder).state_dict() for folder in (tmp_path / "run", whole))
+    for key, value in alone.items():
+        torch.testing.assert_close(together[key], value, atol=2e-3, rtol=0, msg=key)

@@ -1,0 +1,46 @@
+"""Which device a process takes, and what is missing where several were started by hand."""
+
+import pytest
+import torch
+
+from augment import launch
+
+
+@pytest.fixture
+def alone(monkeypatch):
+    for name in ("WORLD_SIZE", "SLURM_NTASKS", "RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_one_process_needs_no_group(alone):
+    with launch.processes("cpu") as device:
+        assert device == torch.device("cpu")
+        assert not torch.distributed.is_initialized()
+
+
+@pytest.mark.parametrize("name", ["WORLD_SIZE", "SLURM_NTASKS"])
+def test_an_address_is_asked_for(alone, monkeypatch, name):
+    monkeypatch.setenv(name, "2")
+    with (
+        pytest.raises(ValueError, match="2 processes, but MASTER_ADDR and MASTER_PORT not set; start them"),
+        launch.processes("cpu"),
+    ):
+        pass
+
+
+def test_more_processes_than_gpus(alone, monkeypatch):
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    monkeypatch.setattr(launch, "pick_device", lambda name: torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(ValueError, match="process 3 of this node finds 2 GPUs"):
+        launch._own_device("auto")
+
+
+def test_each_process_has_its_gpu(alone, monkeypatch):
+    chosen = []
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setattr(launch, "pick_device", lambda name: torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    assert launch._own_device("auto") == torch.device("cuda", 1)
+    assert chosen == [1]
