@@ -24,7 +24,8 @@ from augment.data import images, posemaps
 from augment.data.market1501 import read_folder
 from augment.data.pedestrians import PedestriansConfig, make_data
 from generators import checkpoint
-from generators.registry import create_generator, initialise
+from generators.initialisation import initialise
+from generators.registry import create_generator
 from generators.tensors import to_uint8
 from reid.metrics import distance_matrix, evaluate
 from reid.torchreid_api import torchreid
@@ -87,7 +88,7 @@ def _whole_image_maps(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def _synthesis(folder: Path) -> list[Row]:
     data = folder / "data"
     generator = create_generator("dptn", "tiny")
-    initialise(generator, torch.Generator().manual_seed(0))
+    initialise(generator, torch.Generator().manual_seed(0), "orthogonal")
     weights = folder / "generator.safetensors"
     weights.write_bytes(checkpoint.generator_to_bytes("dptn", "tiny", generator, {"trained_on": "none"}))
     config = synthesize.SynthesizeConfig(per_image=2, foreign_generator=True)
