@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from generators.generator import Generator
-from generators.registry import SYSTEMS, create_generator
+from generators.registry import SYSTEMS, create_generator, rebuild_generator
 
 FORMAT = 1
 WEIGHTS = "generator.safetensors"  # the file of a generator in its run folder
@@ -67,7 +67,7 @@ def load_generator(path: Path | str, device: torch.device | str = "cpu") -> Gene
     header = read_metadata(file)
     try:
         with torch.device("meta"):
-            network = create_generator(header["model"], **header["config"])
+            network = rebuild_generator(header["model"], header["config"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{file}: cannot rebuild its network ({error}); was it written by a newer version?") from error
     loaded = safetensors.torch.load_file(file, device=str(device))

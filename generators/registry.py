@@ -73,6 +73,17 @@ def create_generator(model: str, preset: str = "market", **overrides: Any) -> Ge
     return system.generator(config)
 
 
+def rebuild_generator(model: str, config: dict[str, Any]) -> Generator:
+    """Build the network that a weights file describes: all fields of its configuration, as they were saved.
+
+    Raises:
+        ValueError: the model or a field is unknown, or a value is unsuitable.
+    """
+    system = SYSTEMS[_known("model", model, SYSTEMS)]
+    row = next(iter(system.presets.values()))
+    return system.generator(_configure(f"{model} setting", row, config))
+
+
 def create_recipe(
     model: str,
     preset: str = "market",

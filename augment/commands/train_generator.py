@@ -16,14 +16,14 @@ from augment.commands import options
     "--model",
     default="dptn",
     show_default=True,
-    type=click.Choice(["pg2", "patn", "dptn", "dptn-ta"]),
-    help="Published system.",
+    metavar="NAME",
+    help="Published system: pg2, patn, dptn or dptn-ta; or one that you added to the registry.",
 )
 @click.option(
     "--preset",
     default="market",
     show_default=True,
-    type=click.Choice(["market", "deepfashion", "tiny"]),
+    metavar="NAME",
     help="market, deepfashion: as published. tiny: 1 to 2 M parameters, for CPUs, without VGG19's weights.",
 )
 @click.option(

@@ -44,6 +44,8 @@ class DPTNWeights:
     def __post_init__(self) -> None:
         if not 0 <= self.target_share <= 1:
             raise ValueError(f"target_share={self.target_share}: expected a share from 0 to 1")
+        if self.gan not in ("lsgan", "vanilla", "hinge"):
+            raise ValueError(f"gan={self.gan!r}: expected lsgan, vanilla or hinge, which take logits")
         if self.discriminator not in ("patch", "residual"):
             raise ValueError(f"discriminator={self.discriminator!r}: expected patch or residual")
 
@@ -155,7 +157,7 @@ _TINY_TRAINING = TrainingConfig(
 _PUBLISHED = TrainingConfig(discriminator_learning_rate=2e-5)
 _DEEPFASHION = DPTNWeights(reconstruction=5.0, adversarial=2.0, target_share=0.5, discriminator_layers=4)
 # 200 epochs of 101,966 pairs, of which the last 100 decay
-_FASHION_TRAINING = TrainingConfig(images=200 * 101_966, batch=8, discriminator_learning_rate=2e-5, schedule="dptn")
+_FASHION_TRAINING = TrainingConfig(images=200 * 101_966, batch=32, discriminator_learning_rate=2e-5, schedule="dptn")
 
 PRESETS: dict[str, tuple[DPTNWeights, TrainingConfig]] = {
     "market": (DPTNWeights(), _PUBLISHED),

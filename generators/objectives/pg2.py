@@ -28,8 +28,8 @@ class PG2Weights:
 
     # Share of the images that G1 trains on: 22,000 batches; then 38,000 times one for G2 and one for its discriminator.
     first_stage: float = 22 / (22 + 2 * 38)
-    reconstruction: float = 10.0  # of G2; G1 has no other loss
-    adversarial: float = 1.0  # in G2's update; 0 trains without a discriminator
+    reconstruction: float = 10.0  # beside the adversarial loss; without one it is alone and needs no weight
+    adversarial: float = 1.0  # in the last stage's updates; 0 trains without a discriminator
     mask: bool = True  # count L1 once more on the target's body
     discriminator: str = "triplet"  # the code's: target against source and G2's image; pair: the paper's, see above
     discriminator_channels: int = 64  # of the first level; doubled up to three times
@@ -39,7 +39,7 @@ class PG2Weights:
         if not 0 <= self.first_stage < 1:
             raise ValueError(
                 f"first_stage={self.first_stage}: expected a share from 0 to below 1; for G1 alone train a network of "
-                "stages=1"
+                "stages=1 with adversarial=0"
             )
         if self.discriminator not in ("triplet", "pair"):
             raise ValueError(f"discriminator={self.discriminator!r}: expected triplet or pair")
@@ -47,6 +47,8 @@ class PG2Weights:
 
 class PG2Objective(Objective):
     """A step is one update, on a batch of its own: G1's in the first stage, then G2's and the discriminator's in turn.
+
+    A network of one stage goes on with G1 in the place of G2, the paper's G1+D; with adversarial=0 it is G1 alone.
 
     All images that the discriminator sees in an update go through it as one batch, so that its batch norm mixes them;
     in the triplet G1's image is among them, although no loss asks for its logit. With several processes each mixes its
@@ -65,14 +67,17 @@ class PG2Objective(Objective):
         self.weights: PG2Weights = weights
         self._coarse = self.compiled(generator.coarse)
         self._coarse_learner = self.generator_learner(generator.coarse, "coarse")
-        self._first_steps = math.inf
+        self._first_steps = math.ceil(round(weights.first_stage * training.images) / training.batch)
+        if generator.refine is None:
+            self._refine = None
+            self._last_learner = self._coarse_learner
+            if not weights.adversarial:
+                self._first_steps = math.inf
+        else:
+            self._refine = self.compiled(generator.refine)
+            self._last_learner = self.generator_learner(generator.refine, "refine")
         self._judge: Callable[[Tensor], Tensor] | None = None
         self._judge_learner: Learner | None = None
-        if generator.refine is None:
-            return
-        self._first_steps = math.ceil(round(weights.first_stage * training.images) / training.batch)
-        self._refine = self.compiled(generator.refine)
-        self._refine_learner = self.generator_learner(generator.refine, "refine")
         if weights.adversarial:
             judge = DCGANDiscriminator(_discriminator(weights, generator.config))
             self._judge_learner = self.discriminator_learner(judge)
@@ -89,7 +94,7 @@ class PG2Objective(Objective):
         if late < 0:
             return self._train_coarse(batch)
         if self._judge_learner is None or late % 2 == 0:
-            return self._train_refinement(batch)
+            return self._train_last_stage(batch)
         return self._train_discriminator(batch)
 
     def _train_coarse(self, batch: Batch) -> dict[str, Tensor]:
@@ -97,14 +102,14 @@ class PG2Objective(Objective):
             coarse = self._coarse(batch.source, batch.target_map).float()
         return self._coarse_learner.update({"coarse_reconstruction": self._reconstruction(coarse, batch)})
 
-    def _train_refinement(self, batch: Batch) -> dict[str, Tensor]:
+    def _train_last_stage(self, batch: Batch) -> dict[str, Tensor]:
         drawn = self._draw(batch)
         losses = {"reconstruction": self.weights.reconstruction * self._reconstruction(drawn.refined, batch)}
         if self._judge_learner is not None:
             with self._judge_learner.read_only():
                 fake = self._logits(batch, drawn)[-1]
             losses["adversarial"] = self.weights.adversarial * _cross_entropy(fake, real=True)
-        return self._refine_learner.update(losses)
+        return self._last_learner.update(losses)
 
     def _train_discriminator(self, batch: Batch) -> dict[str, Tensor]:
         assert self._judge_learner is not None
@@ -116,8 +121,11 @@ class PG2Objective(Objective):
         return self._judge_learner.update({"discriminator": 0.5 * (_cross_entropy(target, real=True) + wrong)})
 
     def _draw(self, batch: Batch) -> Stages:
-        """Both stages' images, G1's as constants."""
+        """Both stages' images, G1's as constants where G2 refines them."""
         with self.autocast():
+            if self._refine is None:
+                coarse = self._coarse(batch.source, batch.target_map).float()
+                return Stages(coarse, coarse)
             with torch.no_grad():
                 coarse = self._coarse(batch.source, batch.target_map).float()
             return Stages(coarse, coarse + self._refine(coarse, batch.source).float())
@@ -126,7 +134,8 @@ class PG2Objective(Objective):
         """Of the target first and of G2's image last; in the triplet those of source and G1's image in between."""
         assert self._judge is not None
         if self.weights.discriminator == "triplet":
-            shown = [batch.target, batch.source, drawn.coarse, drawn.refined]
+            stages = [drawn.refined] if self._refine is None else [drawn.coarse, drawn.refined]
+            shown = [batch.target, batch.source, *stages]
         else:
             shown = [torch.cat([batch.source, image], 1) for image in (batch.target, drawn.refined)]
         with self.autocast():

@@ -104,11 +104,24 @@ def test_the_published_first_stage_is_22_000_steps():
     assert weights.first_stage * training.images == pytest.approx(22_000)
 
 
-def test_one_stage_is_never_refined():
-    objective = objective_of(network=replace(SMALL, stages=1))
+def test_one_stage_without_a_discriminator_learns_from_l1_alone():
+    objective = objective_of(replace(THIN, adversarial=0.0), network=replace(SMALL, stages=1))
     assert list(objective.learners) == ["coarse"]
     assert objective.discriminators == {}
     assert objective.step(batch_of(), 9, 18).keys() == {"coarse_reconstruction"}
+
+
+def test_one_stage_with_a_discriminator_plays_the_game_itself():
+    objective = objective_of(replace(THIN, first_stage=0.5), network=replace(SMALL, stages=1))
+    assert list(objective.learners) == ["coarse", "discriminator"]
+    for step, learner, losses in (
+        (4, "coarse", {"coarse_reconstruction"}),
+        (5, "coarse", {"reconstruction", "adversarial"}),
+        (6, "discriminator", {"discriminator"}),
+    ):
+        before = states(objective)
+        assert objective.step(batch_of(), step, 2 * step).keys() == losses
+        assert changed(before, states(objective)) == {learner}
 
 
 def test_without_an_adversary_every_later_step_refines():
@@ -192,7 +205,7 @@ def test_no_loss_needs_vgg():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"first_stage": 1.0}, "first_stage=1.0: expected a share from 0 to below 1.*stages=1"),
+        ({"first_stage": 1.0}, "first_stage=1.0: expected a share from 0 to below 1.*stages=1 with adversarial=0"),
         ({"discriminator": "single"}, "discriminator='single': expected triplet or pair"),
     ],
 )
