@@ -24,13 +24,8 @@ from generators.patn import PATN
 from generators.pg2 import PG2
 from generators.tensors import to_uint8
 
-JOINTS = (
-    "nose",
-    "right wrist",
-    "left wrist",
-    "right knee",
-    "left ankle",
-)  # of the target, whose source DPTN is asked for
+# Of the target; DPTN is asked where it takes their texture from.
+JOINTS = ("neck", "right wrist", "left wrist", "right knee", "left ankle")
 GAIN = 4  # by which PG2's difference is enlarged around grey
 
 Pixels = UInt8[np.ndarray, "h w 3"]

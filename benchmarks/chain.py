@@ -7,13 +7,11 @@ others do the same.
 """
 
 import argparse
-import json
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,22 +21,14 @@ from augment import store, synthesize
 from augment.data import images, posemaps
 from augment.data.market1501 import read_folder
 from augment.data.pedestrians import PedestriansConfig, make_data
+from benchmarks.posemaps import whole_image_maps
+from benchmarks.rates import Row, publish
 from generators import checkpoint
 from generators.initialisation import initialise
 from generators.registry import create_generator
 from generators.tensors import to_uint8
 from reid.metrics import distance_matrix, evaluate
 from reid.torchreid_api import torchreid
-
-
-@dataclass(frozen=True)
-class Row:
-    """One measurement."""
-
-    name: str
-    rate: float  # per second of CPU time
-    ratio: float | None = None
-    against: str = ""
 
 
 def main() -> None:
@@ -48,12 +38,7 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         rows = [*_data(Path(folder)), *_maps(), *_synthesis(Path(folder)), *_evaluation(), _help()]
-    print(f"{'what':<44}{'per CPU second':>16}{'ratio':>9}  against")
-    for row in rows:
-        ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
-        print(f"{row.name:<44}{row.rate:>16,.1f}{ratio:>9}  {row.against}")
-    if args.json:
-        args.json.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
+    publish(rows, args.json)
 
 
 def _data(folder: Path) -> list[Row]:
@@ -72,17 +57,8 @@ def _maps() -> list[Row]:
     rng = np.random.default_rng(0)
     points = (rng.random((64, 18, 2)) * [128, 64]).astype(np.float32)
     ours = 64 / _cpu(lambda: posemaps.render(torch.from_numpy(points), (128, 64)), repeat=5)
-    twin = 8 / _cpu(lambda: [_whole_image_maps(person, (128, 64)) for person in points[:8]])
+    twin = 8 / _cpu(lambda: [whole_image_maps(person, (128, 64)) for person in points[:8]])
     return [Row("pose maps, 18x128x64", ours, ours / twin, "one NumPy exponential a pixel and joint, as PATN's code")]
-
-
-def _whole_image_maps(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Pose maps as PATN's and DPTN's code makes them: for each joint a grid, then its exponential."""
-    maps = np.zeros((*size, len(points)), dtype=np.float32)
-    for joint, (row, column) in enumerate(points):
-        columns, rows = np.meshgrid(np.arange(size[1]), np.arange(size[0]))
-        maps[..., joint] = np.exp(-((rows - row) ** 2 + (columns - column) ** 2) / (2 * posemaps.SIGMA**2))
-    return maps
 
 
 def _synthesis(folder: Path) -> list[Row]:

@@ -8,12 +8,10 @@ generate and 1.4 to train on; the limit is 20 times the first, and less by the a
 """
 
 import argparse
-import json
 import os
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,19 +21,10 @@ from PIL import Image
 from augment.data import cache, feed, images
 from augment.data.pairs import ListedPairs, Pairs
 from augment.data.records import Record
+from benchmarks.rates import Row, publish
 
 MARKET, FASHION = (128, 64), (256, 176)
 LIMIT = 20 * 11.0 * 128 * 64  # pixels a second
-
-
-@dataclass(frozen=True)
-class Row:
-    """One measurement."""
-
-    name: str
-    rate: float  # per second of CPU time, or of wall time where the name says so
-    ratio: float | None = None
-    against: str = ""
 
 
 def main() -> None:
@@ -45,12 +34,7 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         rows = [*_batches(), *_pairs(Path(folder)), *_cache(Path(folder), MARKET), *_cache(Path(folder), FASHION)]
-    print(f"{'what':<52}{'per second':>14}{'ratio':>9}  against")
-    for row in rows:
-        ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
-        print(f"{row.name:<52}{row.rate:>14,.1f}{ratio:>9}  {row.against}")
-    if args.json:
-        args.json.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
+    publish(rows, args.json)
 
 
 def _batches() -> list[Row]:

@@ -55,6 +55,21 @@ class TrainingConfig:
             raise ValueError(f"decay {self.decay}: expected a share of the images, from 0 to 1")
 
 
+# How the tiny presets train: from noise, in tens of thousands of images, on a CPU.
+TINY_TRAINING = TrainingConfig(
+    images=80_000,
+    batch=8,
+    learning_rate=5e-4,
+    discriminator_learning_rate=1e-4,
+    momentum=0.9,
+    schedule="linear",
+    decay=0.5,
+    average_images=4_000,
+    initialisation="lecun",
+    clip=1.0,
+)
+
+
 class Batch(NamedTuple):
     """Pairs of images of one person and the pose maps of both."""
 

@@ -15,7 +15,7 @@ from generators.affinity import AFFINITY_LAYERS, affinity_loss
 from generators.discriminators import DPTNDiscriminator, DPTNDiscriminatorConfig
 from generators.dptn import DPTN
 from generators.losses import CONTENT_LAYERS, STYLE_LAYERS, content_loss, reconstruction, style_loss
-from generators.objective import Batch, Objective, TrainingConfig
+from generators.objective import TINY_TRAINING, Batch, Objective, TrainingConfig
 from generators.residual_discriminator import ResidualDiscriminator, ResidualDiscriminatorConfig
 from generators.tensors import Images
 from generators.vgg import VGG19Features
@@ -142,18 +142,6 @@ _TINY = DPTNWeights(
     discriminator_width=16,
     discriminator_max_width=64,
 )
-_TINY_TRAINING = TrainingConfig(
-    images=80_000,
-    batch=8,
-    learning_rate=5e-4,
-    discriminator_learning_rate=1e-4,
-    momentum=0.9,
-    schedule="linear",
-    decay=0.5,
-    average_images=4_000,
-    initialisation="lecun",
-    clip=1.0,
-)
 _PUBLISHED = TrainingConfig(discriminator_learning_rate=2e-5)
 _DEEPFASHION = DPTNWeights(reconstruction=5.0, adversarial=2.0, target_share=0.5, discriminator_layers=4)
 # 200 epochs of 101,966 pairs, of which the last 100 decay
@@ -162,10 +150,10 @@ _FASHION_TRAINING = TrainingConfig(images=200 * 101_966, batch=32, discriminator
 PRESETS: dict[str, tuple[DPTNWeights, TrainingConfig]] = {
     "market": (DPTNWeights(), _PUBLISHED),
     "deepfashion": (_DEEPFASHION, _FASHION_TRAINING),
-    "tiny": (_TINY, _TINY_TRAINING),
+    "tiny": (_TINY, TINY_TRAINING),
 }
 TEXTURE_AFFINITY_PRESETS: dict[str, tuple[DPTNWeights, TrainingConfig]] = {
     "market": (DPTNWeights(affinity=100.0, discriminator="residual"), _PUBLISHED),
     "deepfashion": (replace(_DEEPFASHION, affinity=100.0, discriminator="residual"), _FASHION_TRAINING),
-    "tiny": (replace(_TINY, affinity=100.0, discriminator="residual"), replace(_TINY_TRAINING, features="random")),
+    "tiny": (replace(_TINY, affinity=100.0, discriminator="residual"), replace(TINY_TRAINING, features="random")),
 }

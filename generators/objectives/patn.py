@@ -5,7 +5,7 @@ Where paper and published code differ, the code's way is kept. Weights are those
 command lines.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -14,7 +14,7 @@ from torch import Tensor
 from generators import distributed
 from generators.learner import Adversary
 from generators.losses import PERCEPTUAL_LAYER, imagenet_normalised, perceptual_loss, reconstruction
-from generators.objective import Batch, Objective, TrainingConfig
+from generators.objective import TINY_TRAINING, Batch, Objective, TrainingConfig
 from generators.patn import PATN
 from generators.residual_discriminator import ResidualDiscriminator, ResidualDiscriminatorConfig
 from generators.tensors import Images, Maps
@@ -153,19 +153,5 @@ _IMAGES = 700 * 4_000  # 700 epochs, each of 4,000 pairs drawn at random
 PRESETS: dict[str, tuple[PATNWeights, TrainingConfig]] = {
     "market": (PATNWeights(), TrainingConfig(images=_IMAGES, batch=32, schedule="patn")),
     "deepfashion": (_FASHION, TrainingConfig(images=_IMAGES, batch=7, schedule="patn")),
-    "tiny": (
-        _TINY,
-        TrainingConfig(
-            images=50_000,
-            batch=8,
-            learning_rate=5e-4,
-            discriminator_learning_rate=1e-4,
-            momentum=0.9,
-            schedule="linear",
-            decay=0.5,
-            average_images=4_000,
-            clip=1.0,
-            initialisation="lecun",
-        ),
-    ),
+    "tiny": (_TINY, replace(TINY_TRAINING, images=50_000)),
 }

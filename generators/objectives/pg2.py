@@ -8,7 +8,7 @@ Weights are those of the code for Market-1501 and DeepFashion.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from torch import Tensor
 from generators.dcgan_discriminator import DCGANDiscriminator, DCGANDiscriminatorConfig
 from generators.learner import Learner
 from generators.losses import Scalar, gan_loss, reconstruction
-from generators.objective import Batch, Objective, TrainingConfig
+from generators.objective import TINY_TRAINING, Batch, Objective, TrainingConfig
 from generators.pg2 import PG2, PG2Config, Stages
 from generators.tensors import Images
 from generators.vgg import VGG19Features
@@ -183,19 +183,5 @@ PRESETS: dict[str, tuple[PG2Weights, TrainingConfig]] = {
         _FASHION,
         TrainingConfig(images=138_000, batch=1, learning_rate=2e-5, discriminator_learning_rate=2e-5),
     ),
-    "tiny": (
-        _TINY,
-        TrainingConfig(
-            images=60_000,
-            batch=8,
-            learning_rate=5e-4,
-            discriminator_learning_rate=1e-4,
-            momentum=0.9,
-            schedule="linear",
-            decay=0.5,
-            average_images=4_000,
-            clip=1.0,
-            initialisation="lecun",
-        ),
-    ),
+    "tiny": (_TINY, replace(TINY_TRAINING, images=60_000)),
 }
