@@ -221,8 +221,7 @@ def run(
 
 def _begin(job: Job, compute: torch.device, out: Path, log: Callable[[str], None]) -> TrainingState:
     """A fresh state, or that of the checkpoint."""
-    features = job.features.to(compute, memory_format=torch.channels_last) if job.features is not None else None  # pyright: ignore[reportCallIssue]
-    state = TrainingState(job.recipe, compute, features, job.init)
+    state = TrainingState(job.recipe, compute, job.features, job.init)
     path = out / "checkpoint.safetensors"
     if not path.exists():
         return state

@@ -65,7 +65,7 @@ class Learner:
         self.clip = clip
         self.guard = guard
         self.parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-        fused = self.parameters[0].is_cuda
+        fused = self.parameters[0].device.type in ("cpu", "cuda")
         self.optimiser = torch.optim.Adam(self.parameters, learning_rate, (momentum, 0.999), fused=fused)
 
     def set_factor(self, factor: float) -> None:

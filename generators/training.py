@@ -49,6 +49,8 @@ class TrainingState:
             self.generator.load_state_dict(init)
         self.generator.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)
+        if features is not None:
+            features = features.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.objective = system.objective(self.generator, recipe.weights, config, device, features)
 
     @property

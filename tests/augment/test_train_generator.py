@@ -11,6 +11,8 @@ import pytest
 import torch
 
 from augment import files, train_generator, training_log, validation
+from augment.data import keypoints
+from augment.data.pairs import ListedPairs
 from augment.data.pedestrians import PedestriansConfig, make_data
 from augment.data.read import read_data
 from augment.interruption import Preempted
@@ -301,3 +303,37 @@ def test_two_processes_train_as_one(data, whole, tmp_path):
     together, alone = (checkpoint.load_generator(folder).state_dict() for folder in (tmp_path / "run", whole))
     for key, value in alone.items():
         torch.testing.assert_close(together[key], value, atol=2e-3, rtol=0, msg=key)
+
+
+def fashion(pedestrians, root):
+    """The same people as a DeepFashion root in PATN's layout: two shots of each in each item of clothes."""
+    dataset = read_data(pedestrians)
+    points = keypoints.dataset_points(dataset)
+    for split, records in (("train", dataset.train), ("test", (*dataset.query, *dataset.gallery))):
+        (root / split).mkdir(parents=True)
+        named, seen = {}, {}
+        for record in records:
+            if record.name not in points or record.pid <= 0 or not keypoints.has_torso(points[record.name]):
+                continue
+            shot = seen[record.pid] = seen.get(record.pid, 0) + 1
+            name = f"fashionMENDenimid{record.pid:08d}01_{shot}front.jpg"
+            (root / split / name).write_bytes(record.path.read_bytes())
+            named[name] = points[record.name]
+        keypoints.write_annotation(root / f"fasion-resize-annotation-{split}.csv", named)
+        first = sorted(named)[:4]
+        pairs = [f"{a},{b}" for a in first for b in first if a != b and a.split("_")[0] == b.split("_")[0]]
+        (root / f"fasion-resize-pairs-{split}.csv").write_text("\n".join(["from,to", *pairs]) + "\n")
+    return root
+
+
+def test_deepfashion_trains_and_is_evaluated_like_market(data, tmp_path):
+    root = fashion(data, tmp_path / "fashion_data")
+    recipe = create_recipe(
+        "dptn", "deepfashion", network={"width": 8, "max_width": 16}, training=TRAINING, perceptual=False
+    )
+    config = replace(CONFIG, recipe=recipe, same_camera=False)
+    job = prepare(config, root)
+    assert isinstance(job.pairs, ListedPairs)
+    assert len(job.pairs) == len((root / "fasion-resize-pairs-train.csv").read_text().splitlines()) - 1
+    run(config, root, tmp_path / "run", device="cpu")
+    assert files.read_json(tmp_path / "run" / "results.json")["held_out"]["pairs"] == 8

@@ -88,7 +88,7 @@ def test_twenty_steps_lose_what_they_lost_before(model):
     for step, (ours, theirs) in enumerate(zip(found, expected, strict=True)):
         assert ours.keys() == theirs.keys(), step
         for name, value in ours.items():
-            assert value == pytest.approx(theirs[name], rel=2e-2, abs=1e-4), (step, name)
+            assert value == pytest.approx(theirs[name], rel=5e-2, abs=1e-3), (step, name)
 
 
 @pytest.mark.parametrize("model", TRAINED)
