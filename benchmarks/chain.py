@@ -55,8 +55,8 @@ def _data(folder: Path) -> list[Row]:
 
 def _maps() -> list[Row]:
     rng = np.random.default_rng(0)
-    points = (rng.random((64, 18, 2)) * [128, 64]).astype(np.float32)
-    ours = 64 / _cpu(lambda: posemaps.render(torch.from_numpy(points), (128, 64)), repeat=5)
+    points = (rng.random((32, 18, 2)) * [128, 64]).astype(np.float32)
+    ours = 32 / _cpu(lambda: posemaps.render(torch.from_numpy(points), (128, 64)), repeat=10)
     twin = 8 / _cpu(lambda: [whole_image_maps(person, (128, 64)) for person in points[:8]])
     return [Row("pose maps, 18x128x64", ours, ours / twin, "one NumPy exponential a pixel and joint, as PATN's code")]
 

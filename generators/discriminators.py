@@ -62,12 +62,15 @@ class SpectralConv2d(nn.Conv2d):
         self.u.copy_(F.normalize(matrix @ self.v, dim=0))
 
     def forward(self, input: Maps) -> Float[Tensor, "b d h2 w2"]:
-        with torch.autocast(input.device.type, enabled=False):  # a norm in bf16 would be off by a percent
+        return F.conv2d(input, self._divided(), self.bias, self.stride, self.padding)
+
+    @torch.compiler.disable  # a compiled graph would hold the buffers themselves, which the next forward changes
+    def _divided(self) -> Tensor:
+        with torch.autocast(self.weight.device.type, enabled=False):  # a norm in bf16 would be off by a percent
             if self.training:
                 self.refine()
             # Cloned: a second training forward before the backward changes the buffers, not what this graph holds.
-            sigma = torch.dot(self.u.clone(), self.weight.flatten(1) @ self.v.clone())
-        return F.conv2d(input, self.weight / sigma, self.bias, self.stride, self.padding)
+            return self.weight / torch.dot(self.u.clone(), self.weight.flatten(1) @ self.v.clone())
 
 
 class DownBlock(nn.Module):
