@@ -42,7 +42,14 @@ def require_training_only(records: Sequence[Record], dataset: DataSet, role: str
         )
 
 
-def require_same(what: str, found: Mapping[str, Any], expected: Mapping[str, Any], remedy: str) -> None:
+def require_same(
+    what: str,
+    found: Mapping[str, Any],
+    expected: Mapping[str, Any],
+    remedy: str,
+    *,
+    problem: str = "its provenance contradicts this data",
+) -> None:
     """Refuse an input whose provenance contradicts this run's, naming the keys.
 
     Raises:
@@ -54,7 +61,7 @@ def require_same(what: str, found: Mapping[str, Any], expected: Mapping[str, Any
         changes = ", ".join(
             f"{key} ({_short(found.get(key))} there, {_short(expected[key])} here)" for key in differing
         )
-        raise ValueError(f"{what}: its provenance contradicts this data: {changes}; {remedy}")
+        raise ValueError(f"{what}: {problem}: {changes}; {remedy}")
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Stage: draw what a generator does inside, for some pairs: what moves, where texture comes from, what refining adds.
 
-PATN: the attention mask of every block. DPTN: where the texture of some joints of the target comes from. PG2: the
-coarse image and the difference that refines it.
+PATN: the attention mask of every block, all on one scale, each block's range in its title. DPTN: where the texture of
+some joints of the target comes from, as a share of each joint's greatest weight; empty where a joint is not visible.
+PG2: the coarse image and the difference that refines it.
 """
 
 from pathlib import Path
@@ -76,13 +77,13 @@ def explain(
     """
     if isinstance(network, PATN):
         masks = network.attention(*inputs).float().cpu().numpy()
-        return [
-            (
-                f"block {block + 1}",
-                [overlay(image, mask) for image, mask in zip(split.pixels[source], each, strict=True)],
-            )
-            for block, each in enumerate(masks.swapaxes(0, 1))
-        ]
+        low, high = float(masks.min()), float(masks.max())  # one scale for all, so that blocks can be compared
+        columns: list[Column] = []
+        for block in range(masks.shape[1]):
+            heats = masks[:, block]
+            cells = [overlay(image, heat, low, high) for image, heat in zip(split.pixels[source], heats, strict=True)]
+            columns.append((f"{block + 1}: {heats.min():.2f}-{heats.max():.2f}", [*cells]))
+        return columns
     if isinstance(network, DPTN):
         height, width = (side // network.stride for side in split.size)
         weights = (
@@ -93,7 +94,8 @@ def explain(
         coarse, refined = (part.float() for part in network.stages_of(inputs[0], inputs[2]))
         difference = to_uint8((refined - coarse) * GAIN).cpu().numpy()
         return [("coarse", list(to_uint8(coarse).cpu().numpy())), (f"{GAIN} x difference", list(difference))]
-    raise ValueError(f"{type(network).__name__} attends to nothing that could be drawn; give a pg2, patn or dptn")
+    kind = "a PG2 of one stage" if isinstance(network, PG2) else type(network).__name__
+    raise ValueError(f"{kind} attends to nothing that could be drawn; give a patn, a dptn or a pg2 of two stages")
 
 
 def _sources_of(
@@ -109,14 +111,14 @@ def _sources_of(
         row, column = (
             int(np.clip(value // stride, 0, side - 1)) for value, side in zip(point, weights.shape[1:3], strict=True)
         )
-        cells.append(overlay(split.pixels[first], weights[pair, row, column]))
+        heat = weights[pair, row, column]
+        cells.append(overlay(split.pixels[first], heat, 0.0, float(heat.max())))
     return joint, cells
 
 
-def overlay(image: Pixels, heat: Float[np.ndarray, "a b"]) -> Pixels:
-    """`heat`, stretched from its least to its greatest value, over the greyed image: dark blue to yellow."""
-    low, high = float(heat.min()), float(heat.max())
-    levels = np.zeros_like(heat) if high == low else (heat - low) / (high - low)
+def overlay(image: Pixels, heat: Float[np.ndarray, "a b"], low: float, high: float) -> Pixels:
+    """`heat` over the greyed image: dark blue at `low`, yellow at `high`."""
+    levels = np.clip((heat - low) / max(high - low, 1e-9), 0, 1)
     size = (image.shape[1], image.shape[0])
     stretched = cv2.resize((levels * 255).astype(np.uint8), size, interpolation=cv2.INTER_CUBIC)
     colours = cv2.applyColorMap(stretched, cv2.COLORMAP_VIRIDIS)[..., ::-1]

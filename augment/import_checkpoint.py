@@ -24,6 +24,9 @@ STAGE = "import-checkpoint"
 MODELS = ("patn", "dptn", "dptn-ta")  # DPTN-TA trains DPTN's network
 IMPORTED = "imported"  # the preset that weights are of where none is asked for
 _SHOWN = 5  # entries named in a message
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_COUNTS = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+_COUNTER = "num_batches_tracked"  # the one entry of a generator that may be a whole number
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,9 @@ def prepare(config: ImportCheckpointConfig, file: Path) -> Job:
         _require_preset(file, config.preset, asdict(settings), asdict(system.presets[config.preset]))
     with torch.device("meta"):
         network = system.generator(settings)
-    network.load_state_dict({key: t.float() if t.is_floating_point() else t for key, t in weights.items()}, assign=True)
+    dtypes = {key: t.dtype for key, t in network.state_dict().items()}
+    # Copies, because tensors of one file may share memory, and safetensors refuses to write such.
+    network.load_state_dict({key: t.detach().to(dtypes[key], copy=True) for key, t in weights.items()}, assign=True)
     determining = {
         "model": config.model,
         "preset": config.preset or IMPORTED,
@@ -118,16 +123,17 @@ def read_state(file: Path) -> dict[str, Tensor]:
     """The tensors of a .safetensors file, or of a state dict saved by torch (.pth). No code in it is run.
 
     Raises:
-        ValueError: it needs code to be loaded, is damaged, holds something else, or values that are not finite.
+        ValueError: it needs code to be loaded, is damaged, holds something else, tensors that are not of floats where
+            floats belong, or values that are not finite.
+        OSError: it cannot be opened.
     """
+    file.open("rb").close()  # where this fails, the system's words are the right ones
     try:
         if file.suffix == ".safetensors":
             content = safetensors.torch.load_file(file)
         else:
             content = torch.load(file, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
-    except Exception as error:  # torch and safetensors raise a dozen kinds on broken or unsafe files
+    except Exception as error:  # torch and safetensors raise a dozen kinds on broken, foreign or unsafe bytes
         if isinstance(error, pickle.UnpicklingError) and (code := re.search(r"GLOBAL (\S+)", str(error))):
             raise ValueError(
                 f"{file}: holds more than tensors ({code[1]}), and loading that could run code; load it where it was "
@@ -143,6 +149,11 @@ def read_state(file: Path) -> dict[str, Tensor]:
         )
     if not content:
         raise ValueError(f"{file}: holds no tensors; give the file of a trained generator")
+    if others := [f"{key}: {_kind(t)}" for key, t in content.items() if not _is_plain(key, t)]:
+        raise ValueError(
+            f"{file}: {len(others)} tensors are not of floating-point numbers ({', '.join(others[:_SHOWN])}), as a "
+            "generator's are; give the file that its authors' code saved"
+        )
     spoilt = [key for key, t in content.items() if t.is_floating_point() and not t.isfinite().all()]
     if spoilt:
         raise ValueError(
@@ -150,6 +161,18 @@ def read_state(file: Path) -> dict[str, Tensor]:
             "training diverged: take an earlier checkpoint"
         )
     return content
+
+
+def _is_plain(key: str, tensor: Tensor) -> bool:
+    """Dense floats; in the counters of batch norms also whole numbers."""
+    allowed = _FLOATS + _COUNTS if key.endswith(_COUNTER) else _FLOATS
+    return tensor.dtype in allowed and tensor.layout == torch.strided and tensor.device.type == "cpu"
+
+
+def _kind(tensor: Tensor) -> str:
+    layout = "" if tensor.layout == torch.strided else f"{tensor.layout}, "
+    device = "" if tensor.device.type == "cpu" else f"{tensor.device}, "
+    return f"{layout}{device}{tensor.dtype}".replace("torch.", "")
 
 
 def _convert(config: ImportCheckpointConfig, state: Mapping[str, Tensor]) -> tuple[Any, dict[str, Tensor]]:

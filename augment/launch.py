@@ -24,7 +24,7 @@ def processes(device: str) -> Iterator[torch.device]:
     Raises:
         ValueError: more processes than GPUs on this node, or no address of the first process.
     """
-    world = int(os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_NTASKS") or 1)
+    world = int(os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_STEP_NUM_TASKS") or 1)
     if world == 1:
         yield pick_device(device)
         return

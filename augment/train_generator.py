@@ -26,7 +26,7 @@ from augment.data.pairs import ListedPairs, Pairs
 from augment.data.read import read_data
 from augment.data.records import DataSet, Record
 from augment.devices import require_precision
-from augment.training_log import TrainingLog
+from augment.training_log import PENDING, TrainingLog
 from augment.validation import SHEET_PAIRS, HeldOut, hold_out, transfer, withhold, write_pairs_sheet
 from generators import checkpoint, distributed, vgg
 from generators.registry import Recipe, create_generator, create_recipe, fitted
@@ -88,7 +88,14 @@ def prepare(config: TrainGeneratorConfig, data: Path, poses: Path | None = None)
     points = keypoints.dataset_points(dataset, poses)
     usable = keypoints.usable(dataset.train, points)
     records, withheld = withhold(usable, config.validation, config.recipe.training.seed)
-    recipe = fitted(config.recipe, images.glance(records[0].path))
+    recipe = fitted(config.recipe, images.glance(records[0].path), len(keypoints.JOINTS))
+    _require_meant(config, recipe, dataset)
+    if withheld and not len(_streamed(withheld, config.same_camera)):
+        where = " in one camera" if config.same_camera else ""
+        raise ValueError(
+            f"the {config.validation} identities withheld have no two images{where} with key points, so there is "
+            "nothing to validate on; give --validation a larger number, or 0"
+        )
     pairs, pair_list = _pairs(config, dataset, records, withheld)
     features = _features(recipe, config.vgg)
     init, ancestry = None, None
@@ -96,7 +103,8 @@ def prepare(config: TrainGeneratorConfig, data: Path, poses: Path | None = None)
         init = dict(checkpoint.load_generator(config.init).state_dict())
         found = checkpoint.read_metadata(config.init)
         wanted = {"config": asdict(recipe.network)}
-        audit.require_same(f"--init {config.init}", found, wanted, "give its --model, --preset and --network options")
+        remedy = "give its --model, --preset and --network options"
+        audit.require_same(f"--init {config.init}", found, wanted, remedy, problem="they are of another network")
         ancestry = _ancestry(config, dataset)
     determining = asdict(recipe.training) | {
         "model": recipe.model,
@@ -115,6 +123,20 @@ def prepare(config: TrainGeneratorConfig, data: Path, poses: Path | None = None)
     test = (*dataset.query, *dataset.gallery)
     held_out = [r for r in test if r.name in points and keypoints.has_torso(points[r.name])]
     return Job(recipe, dataset, points, records, withheld, pairs, held_out, determining, features, init, ancestry)
+
+
+def _streamed(records: Sequence[Record], same_camera: bool) -> Pairs:
+    return Pairs([record.pid for record in records], [record.camid for record in records] if same_camera else None)
+
+
+def _require_meant(config: TrainGeneratorConfig, recipe: Recipe, dataset: DataSet) -> None:
+    """Refuse options that would have no effect."""
+    if config.vgg is not None and (not recipe.vgg_layers or recipe.training.features == "random"):
+        raise ValueError("--vgg: no loss of this training reads those weights; leave it out")
+    if config.foreign_init and config.init is None:
+        raise ValueError("--foreign-init: there are no weights to start from; give --init, or leave it out")
+    if config.pairs is not None and config.same_camera and dataset.has_cameras:
+        raise ValueError("--same-camera: the list of --pairs says which images pair; leave one of them out")
 
 
 def _features(recipe: Recipe, path: Path | None) -> vgg.VGG19Features | None:
@@ -150,8 +172,7 @@ def _pairs(
         if not len(pairs):
             raise ValueError(f"{listed}: lists no pair, so there is nothing to train on")
         return pairs, listed
-    cameras = [record.camid for record in records] if config.same_camera else None
-    streamed = Pairs([record.pid for record in records], cameras)
+    streamed = _streamed(records, config.same_camera)
     if not len(streamed):
         where = " in one camera (try --any-camera)" if config.same_camera else ""
         raise ValueError(
@@ -185,30 +206,27 @@ def run(
         first = distributed.rank() == 0
         log = log if first else (lambda line: None)
         require_precision(compute, config.recipe.training.precision)
+        distributed.share(config.recipe.training.batch)
         job = prepare(config, data, poses)
+        state = TrainingState(job.recipe, compute, job.features, job.init)
         weights_path = out / checkpoint.WEIGHTS
-        folder = None
-        if first:
-            if force or not (out / "results.json").exists():
-                images.require_readable((*job.records, *job.withheld, *job.held_out))
-            folder = runs.open_run(out, STAGE, job.determining, force=force)
-        distributed.wait()
+        folder = _open(job, out, force, first)
         if (out / "results.json").exists():
             log("already done")
             return weights_path
         share = f", one of {distributed.world()} processes" if distributed.world() > 1 else ""
         log(f"{job}, on {compute}{share}")
-        state = _begin(job, compute, out, log)
+        unfinished = _resume(state, out / "checkpoint.safetensors", log)
         if config.cache and not first:
             distributed.wait()  # the first process fills the cache
         split = feed.load(job.records, job.points, cache=config.cache)
         if config.cache and first:
             distributed.wait()
         held_out = hold_out(job.withheld, job.points, config.same_camera, split.size) if job.withheld else None
-        seconds = _train(state, job, split, held_out, config, out, progress if first else None)
+        seconds = _train(state, job, split, held_out, config, out, unfinished, progress if first else None)
         if folder is not None:
             files.write_atomic(weights_path, _weights(state, job))
-            results = _evaluate(state, job, config.same_camera, split.size, out)
+            results = _evaluate(state, job, config.same_camera, split.size, out, log)
             totals = {
                 "images_seen": state.images_seen,
                 "seconds_of_last_process": round(seconds, 1),
@@ -219,21 +237,46 @@ def run(
     return weights_path
 
 
-def _begin(job: Job, compute: torch.device, out: Path, log: Callable[[str], None]) -> TrainingState:
-    """A fresh state, or that of the checkpoint."""
-    state = TrainingState(job.recipe, compute, job.features, job.init)
-    path = out / "checkpoint.safetensors"
+def rehearse(config: TrainGeneratorConfig, data: Path, poses: Path | None = None) -> Job:
+    """`prepare`, and the networks built once: all that can be wrong before the first batch.
+
+    Raises:
+        ValueError: see `prepare`.
+    """
+    job = prepare(config, data, poses)
+    TrainingState(job.recipe, torch.device("cpu"), job.features, job.init)
+    return job
+
+
+def _open(job: Job, out: Path, force: bool, first: bool) -> runs.Run | None:
+    """The run's folder, which the first process alone opens; where it cannot, all processes end."""
+    folder, failure = None, None
+    if first:
+        try:
+            if force or not (out / "results.json").exists():
+                images.require_readable((*job.records, *job.withheld, *job.held_out))
+            folder = runs.open_run(out, STAGE, job.determining, force=force)
+        except (ValueError, OSError) as error:
+            failure = error
+    if distributed.anywhere(failure is not None):
+        raise failure or ValueError("the first process could not begin; its message says why")
+    return folder
+
+
+def _resume(state: TrainingState, path: Path, log: Callable[[str], None]) -> dict[str, Tensor]:
+    """Take over a checkpoint, if there is one; what it holds of the unfinished row of losses."""
     if not path.exists():
-        return state
+        return {}
     try:
         with safe_open(path, framework="pt") as file:
-            state.load({key: file.get_tensor(key) for key in file.keys()}, file.metadata())  # noqa: SIM118 (no mapping)
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
+            state.load(tensors, file.metadata())
     except (SafetensorError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(
             f"{path}: no checkpoint of this run ({' '.join(str(error).split())[:120]}); start afresh with --force"
         ) from None
     log(f"continuing after {state.images_seen:,} images")
-    return state
+    return {key: tensor.to(state.device) for key, tensor in tensors.items() if key.startswith(f"{PENDING}.")}
 
 
 def _train(
@@ -243,6 +286,7 @@ def _train(
     held_out: HeldOut | None,
     config: TrainGeneratorConfig,
     out: Path,
+    unfinished: dict[str, Tensor],
     progress: Callable[[int, int], None] | None,
 ) -> float:
     """Step until done, saving, drawing and validating on the way; the seconds that this process spent."""
@@ -259,26 +303,28 @@ def _train(
         state.objective.needs_mask,
     )
     journal = TrainingLog(out, state.images_seen, training, board=config.tensorboard and first)
+    journal.restore(unfinished)
     started = saved_at = time.monotonic()
 
     def save() -> None:
         nonlocal saved_at
         saved_at = time.monotonic()
         if first:
-            tensors = state.tensors()  # raises where the last steps were not finite
+            tensors, metadata = state.tensors()  # raises where the last steps were not finite
             journal.write()  # first: rows past the checkpoint are dropped on resuming, missing ones would stay missing
-            files.write_atomic(out / "checkpoint.safetensors", checkpoint.to_bytes(*tensors))
+            saved = checkpoint.to_bytes(tensors | journal.pending(), metadata)
+            files.write_atomic(out / "checkpoint.safetensors", saved)
 
     def look() -> None:
         if first:
             _look(state, job, batches, held_out, journal, out)
 
-    with interruption.on_sigterm() as sigterm:
+    with journal.kept_on_error(), interruption.on_sigterm() as sigterm:
         for step_losses in train(state, batches.batch_at):
             journal.add(state.images_seen, step_losses)
             if progress is not None:
                 progress(state.images_seen, training.images)
-            if state.images_seen % config.sample_images < training.batch:
+            if state.images_seen % config.sample_images < training.batch and state.images_seen < training.images:
                 look()
             sigterm.requested = distributed.anywhere(sigterm.requested)
             if sigterm.requested or time.monotonic() - saved_at > config.checkpoint_seconds:
@@ -294,7 +340,12 @@ def _train(
 def _look(
     state: TrainingState, job: Job, batches: feed.Feed, held_out: HeldOut | None, journal: TrainingLog, out: Path
 ) -> None:
-    """Draw samples; validate, and keep the weights if they are the best so far."""
+    """Draw samples; validate, and keep the weights if they are the best so far.
+
+    Raises:
+        ValueError: the last steps were not finite.
+    """
+    state.objective.guard.check()
     path = out / f"samples-{state.images_seen:08d}.png"
     if held_out is None:
         shown = batches.pairs.draw(job.recipe.training.seed, 2**31, SHEET_PAIRS)
@@ -317,10 +368,13 @@ def _weights(state: TrainingState, job: Job) -> bytes:
     return checkpoint.generator_to_bytes(job.recipe.model, job.recipe.preset, state.published, extra=trained)
 
 
-def _evaluate(state: TrainingState, job: Job, same_camera: bool, size: tuple[int, int], out: Path) -> dict[str, Any]:
+def _evaluate(
+    state: TrainingState, job: Job, same_camera: bool, size: tuple[int, int], out: Path, log: Callable[[str], None]
+) -> dict[str, Any]:
     """Quality on pairs of held-out (test) identities, beside what needs no training."""
     held_out = hold_out(job.held_out, job.points, same_camera, size)
     if held_out is None:
+        log("no test identity has two images with key points to measure on, so results.json holds no held-out quality")
         return {"held_out": None}
     measured, made = held_out.measure(state.published, state.device)
     held_out.write_sheet(out / "held-out.png", made)

@@ -1,5 +1,7 @@
 """What a generator's training leaves for its reader: losses.csv, validation.csv and TensorBoard events."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from generators import distributed
 from generators.objective import TrainingConfig
 
 STEPS = 20  # a row of losses.csv
+PENDING = "log"  # the prefix of unfinished rows in a checkpoint
 CRITERION = "ssim"  # by which validation.csv's best row is told
 
 
@@ -28,7 +31,7 @@ class TrainingLog:
         if board:
             from torch.utils.tensorboard import SummaryWriter  # here, because it takes a second to import
 
-            self._board = SummaryWriter(str(out / "tensorboard"), purge_step=images_seen)
+            self._board = SummaryWriter(str(out / "tensorboard"), purge_step=images_seen + 1)
 
     def add(self, images_seen: int, losses: dict[str, Tensor]) -> None:
         """Collect a step's losses; a row holds their means over the steps that had them, and over the processes."""
@@ -41,6 +44,29 @@ class TrainingLog:
         self._losses.add({"images": images_seen} | {name: f"{value:.6g}" for name, value in values.items()})
         self._scalars("loss", values, images_seen)
         self._pending.clear()
+
+    def pending(self) -> dict[str, Tensor]:
+        """The losses of the row that is not full yet, for the checkpoint."""
+        return {f"{PENDING}.{i}.{name}": value for i, step in enumerate(self._pending) for name, value in step.items()}
+
+    def restore(self, flat: dict[str, Tensor]) -> None:
+        """Go on from `pending`."""
+        for key, value in flat.items():
+            prefix, _, rest = key.partition(".")
+            if prefix == PENDING:
+                step, _, name = rest.partition(".")
+                while len(self._pending) <= int(step):
+                    self._pending.append({})
+                self._pending[int(step)][name] = value
+
+    @contextmanager
+    def kept_on_error(self) -> Iterator[None]:
+        """Publish the rows when the training fails, because they show how it came to that."""
+        try:
+            yield
+        except ValueError:
+            self.write()
+            raise
 
     def validated(self, images_seen: int, measured: dict[str, float]) -> bool:
         """Note the quality on withheld identities; whether it is the best so far."""

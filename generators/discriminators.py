@@ -62,7 +62,8 @@ class SpectralConv2d(nn.Conv2d):
         self.u.copy_(F.normalize(matrix @ self.v, dim=0))
 
     def forward(self, input: Maps) -> Float[Tensor, "b d h2 w2"]:
-        return F.conv2d(input, self._divided(), self.bias, self.stride, self.padding)
+        weight: Tensor = self._divided()  # pyright: ignore[reportCallIssue, reportAssignmentType] (of the decorator)
+        return self._conv_forward(input, weight, self.bias)
 
     @torch.compiler.disable  # a compiled graph would hold the buffers themselves, which the next forward changes
     def _divided(self) -> Tensor:
@@ -101,4 +102,15 @@ class DPTNDiscriminator(nn.Module):
         self.head = SpectralConv2d(widths[-1], 1, 1)
 
     def forward(self, images: Images) -> Float[Tensor, "b 1 h2 w2"]:
+        """Judge images.
+
+        Raises:
+            ValueError: a side is too small for the levels.
+        """
+        if min(images.shape[2:]) < 2**self.config.layers:
+            height, width = images.shape[2:]
+            raise ValueError(
+                f"images of {height}x{width} pixels are too small for the {self.config.layers} levels of this "
+                "discriminator; give it fewer"
+            )
         return self.head(activate(self.blocks(images)))

@@ -41,7 +41,7 @@ def average_gradients(parameters: Iterable[Tensor]) -> None:
     dist.all_reduce(flat)
     flat /= world()
     for owner, part in zip(owners, flat.split([p.numel() for p in owners]), strict=True):
-        owner.grad = part.view_as(owner)
+        owner.grad = torch.empty_like(owner).copy_(part.view_as(owner))  # strides as the parameter's: fused Adam's wish
 
 
 @torch.no_grad()

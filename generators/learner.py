@@ -47,8 +47,8 @@ class Guard:
         if broken:
             images_seen, names = next(iter(broken.items()))
             raise ValueError(
-                f"{', '.join(names)} is not finite after {images_seen} images; the last checkpoint is good: "
-                "lower the learning rate or train in fp32"
+                f"{', '.join(names)} is not finite after {images_seen} images; what was saved before is good: "
+                "train again in another folder at a lower learning rate, with gradients clipped, or in fp32"
             )
 
 

@@ -68,7 +68,7 @@ def gan_loss(prediction: Tensor, real: bool, mode: str, *, for_discriminator: bo
 
     `lsgan`: least squares (arXiv 1611.04076). `vanilla`: cross-entropy. `hinge` (arXiv 1705.02894): the generator
     raises the logits without a margin, and has no use for `real=False`. `bce`: cross-entropy of a map of probabilities,
-    which a sigmoid has made already; use float32, in which its logarithm is cut at -100.
+    which a sigmoid has made already; use float32, in which its logarithm is cut at -87.
 
     Raises:
         ValueError: the mode is unknown.

@@ -49,6 +49,11 @@ class TrainingConfig:
             raise ValueError(f"images {self.images} and batch {self.batch} must be at least 1")
         if self.schedule not in SCHEDULES:
             raise ValueError(f"schedule {self.schedule!r}: expected one of {', '.join(SCHEDULES)}")
+        if (self.schedule == "linear") != (self.decay > 0):
+            raise ValueError(
+                f"schedule {self.schedule} with decay {self.decay}: the share over which the rates fall (--decay) goes "
+                "with the schedule linear, and linear needs one above 0"
+            )
         if self.features not in ("imagenet", "random"):
             raise ValueError(f"features {self.features!r}: expected imagenet or random")
         if not 0 <= self.decay <= 1:
@@ -150,7 +155,7 @@ class Objective(ABC):
         return self.learners.setdefault(name, Learner(name, network, rate, self.training.momentum, self.guard))
 
     def autocast(self):
-        """The precision in which networks run; losses are computed in float32 outside of it."""
+        """The precision in which networks run. Pixels are compared in float32 outside of it, features inside."""
         if self.training.precision == "bf16":
             return torch.autocast(self.device.type, torch.bfloat16)
         return nullcontext()

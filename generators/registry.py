@@ -1,6 +1,7 @@
 """The table of systems: which network, how it is trained, and the presets of both. A new system is one line here."""
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,18 +113,21 @@ def create_recipe(
         model,
         preset,
         _configure(f"{model} setting", row, network or {}),
-        _configure(f"{model} loss option", losses, weights or {}),
+        _require_no_negative(model, _configure(f"{model} loss option", losses, weights or {})),
         _configure("training option", loop, training or {}),
     )
 
 
-def fitted(recipe: Recipe, size: tuple[int, int]) -> Recipe:
-    """The recipe for images of `size` (h, w): a network that must know the size is told.
+def fitted(recipe: Recipe, size: tuple[int, int], joints: int) -> Recipe:
+    """The recipe for RGB images of `size` (h, w) and `joints` key points: a network that must know the size is told.
 
     Raises:
         ValueError: the network cannot take such images.
     """
     network = recipe.network
+    for name, expected in (("image_channels", 3), ("pose_channels", joints)):
+        if getattr(network, name, expected) != expected:
+            raise ValueError(f"{name}={getattr(network, name)}, but this data has {expected}; leave the setting out")
     if hasattr(network, "height") and (network.height, network.width) != size:
         network = dataclasses.replace(network, height=size[0], width=size[1])
     with torch.device("meta"):
@@ -142,10 +146,19 @@ def _configure(kind: str, config: Any, overrides: dict[str, Any]) -> Any:
         expected: Any = fields[_known(kind, name, fields)]
         if expected is float and type(value) is int:
             value = float(value)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{kind} {name}={value}: expected a finite number")
         if type(value) is not expected:
             raise ValueError(f"{kind} {name}={value!r}: expected {getattr(expected, '__name__', expected)}")
         values[name] = value
     return dataclasses.replace(config, **values)
+
+
+def _require_no_negative(model: str, losses: Any) -> Any:
+    for name, value in dataclasses.asdict(losses).items():
+        if isinstance(value, float) and value < 0:
+            raise ValueError(f"{model} loss option {name}={value}: expected at least 0")
+    return losses
 
 
 def _known(kind: str, name: str, table: dict[str, Any]) -> str:

@@ -92,6 +92,10 @@ class TrainingState:
             for key, value in _under(prefix, flat).items():
                 index, _, slot = key.partition(".")
                 state.setdefault(int(index), {})[slot] = value
+            for index, parameter in enumerate(optimiser.param_groups[0]["params"]):
+                for slot, value in state.get(index, {}).items():
+                    if value.shape == parameter.shape:  # saved contiguous; fused Adam wants the parameter's strides
+                        state[index][slot] = torch.empty_like(parameter, requires_grad=False).copy_(value)
             optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
         for name, pool in self.objective.pools.items():
             pool.load(_under(f"pool.{name}", flat), self.device)

@@ -1,7 +1,6 @@
 """VGG19's features (Simonyan and Zisserman, arXiv 1409.1556), which perceptual losses compare."""
 
 import hashlib
-import pickle
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from generators.tensors import Images
 VGG19_FILE = "vgg19-dcbb9e9d.pth"  # torchvision's ImageNet weights
 VGG19_WIDTHS = (64, 128, 256, 512, 512)
 VGG19_DEPTHS = (2, 2, 4, 4, 4)  # convolutions of each stage
+_REMEDY = f"take {VGG19_FILE} from torchvision's model zoo, or copy it again"
 
 
 class VGG19Features(nn.Module):
@@ -102,16 +102,22 @@ def load_vgg19(
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise ValueError(f"{file}: not a complete weights file ({type(error).__name__}); copy it again") from error
+    except Exception as error:  # torch's unpickler raises a dozen kinds on broken or foreign bytes
+        raise ValueError(f"{file}: not a complete weights file ({type(error).__name__}); {_REMEDY}") from error
     network = VGG19Features(layers, widths, digest)
     expected = network.state_dict()
     bad = [key for key, t in expected.items() if not isinstance(state, dict) or _shape(state.get(key)) != t.shape]
     if bad:
-        raise ValueError(f"{file}: not VGG19's weights: {len(bad)} tensors missing or wrongly shaped, first {bad[0]}")
+        raise ValueError(
+            f"{file}: not VGG19's weights: {len(bad)} tensors missing, wrongly shaped or not of floats, "
+            f"first {bad[0]}; {_REMEDY}"
+        )
     network.load_state_dict({key: state[key] for key in expected})
     return network
 
 
 def _shape(value: object) -> torch.Size | None:
-    return value.shape if isinstance(value, Tensor) else None
+    """Of a dense tensor of floats; None for anything else."""
+    if not isinstance(value, Tensor) or not value.is_floating_point():
+        return None
+    return value.shape if value.layout == torch.strided and value.device.type == "cpu" else None

@@ -9,7 +9,7 @@ from augment.commands import options
 
 @click.command("explain")
 @options.DATA
-@click.option("--generator", required=True, type=options.existing("any"), help="Run folder or weights file.")
+@options.generator
 @click.option(
     "--sheet", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The picture to write (PNG)."
 )

@@ -4,6 +4,7 @@ import sys
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,6 +13,7 @@ from tqdm import tqdm
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+_SETTING = "KEY=VALUE"  # the metavar of options that a configuration file may give as a table
 BASELINES = ("copy", "warp")  # generators that need no training and go by their names
 DATA = click.argument("data", type=click.Path(path_type=Path))
 
@@ -48,21 +50,48 @@ generator = click.option(
 
 
 def _read_config(ctx: click.Context, parameter: click.Parameter, path: Path | None) -> None:
-    """Make the file's values the defaults of the options, so that the command line wins."""
+    """Make the file's values the defaults of the options, so that the command line wins.
+
+    A value counts as if it had been typed. Repeatable options take one value or a list of them, those of KEY=VALUE
+    also a table. A null of YAML is an option that was not given.
+    """
     if path is None:
         return
     values = _parse(path)
-    known = {p.name for p in ctx.command.params if isinstance(p, click.Option)} - {"config"}
+    known = {p.name: p for p in ctx.command.params if isinstance(p, click.Option) and p.name not in (None, "config")}
     unknown = sorted(str(key) for key in values if str(key).replace("-", "_") not in known)
     if unknown:
-        expected = ", ".join(sorted(name.replace("_", "-") for name in known if name))
+        expected = ", ".join(sorted(name.replace("_", "-") for name in known))
         raise click.BadParameter(
             f"{path}: unknown key {', '.join(unknown)}; expected some of {expected}", ctx, parameter
         )
-    ctx.default_map = {
-        **(ctx.default_map or {}),
-        **{str(key).replace("-", "_"): value for key, value in values.items()},
-    }
+    typed = {}
+    for key, value in values.items():
+        name = str(key).replace("-", "_")
+        try:
+            if value is not None:
+                typed[name] = _as_typed(known[name], value)
+        except ValueError as error:
+            raise click.BadParameter(f"{path}: {key}: {error}", ctx, parameter) from None
+    ctx.default_map = {**(ctx.default_map or {}), **typed}
+
+
+def _as_typed(option: click.Option, value: object) -> str | bool | list[str]:
+    """What the command line would hold for this value of a file; a flag's true or false stays one."""
+    if not option.multiple:
+        return value if option.is_bool_flag and isinstance(value, bool) else _word(value)
+    if isinstance(value, dict) and option.metavar == _SETTING:
+        return [f"{key}={_word(entry)}" for key, entry in value.items()]
+    return [_word(entry) for entry in value] if isinstance(value, list) else [_word(value)]
+
+
+def _word(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str | int | float | date):
+        return str(value)
+    kind = {dict: "a table", list: "a list", type(None): "nothing"}.get(type(value), f"a {type(value).__name__}")
+    raise ValueError(f"expected one text, number, true or false, found {kind}")
 
 
 def _parse(path: Path) -> dict[str, Any]:
@@ -107,7 +136,7 @@ def settings(option: str, texts: Iterable[str]) -> dict[str, int | float | bool 
     for text in texts:
         key, equals, value = text.partition("=")
         if not (equals and key and value):
-            raise ValueError(f"{option}: {text!r} is not of the form KEY=VALUE")
+            raise ValueError(f"{option}: {text!r} is not of the form {_SETTING}")
         if key in found:
             raise ValueError(f"{option}: {key} is given twice")
         found[key] = _literal(value)

@@ -142,9 +142,11 @@ def command(
       torchrun --nproc-per-node 4 -m augment train-generator Market-1501-v15.09.15 --out runs/dptn
     """
     from augment import launch
-    from augment.train_generator import TrainGeneratorConfig, prepare, run
+    from augment.train_generator import TrainGeneratorConfig, rehearse, run
     from generators.registry import create_recipe
 
+    if loop["schedule"] not in (None, "linear") and loop["decay"] is None:
+        loop["decay"] = 0.0  # the preset's belongs to a linear schedule
     recipe = create_recipe(
         model,
         preset,
@@ -157,7 +159,7 @@ def command(
     config = TrainGeneratorConfig(
         recipe,
         flip=tiny if flip is None else flip,
-        same_camera=tiny if same_camera is None else same_camera,
+        same_camera=tiny and pairs is None if same_camera is None else same_camera,
         pairs=pairs,
         init=init,
         foreign_init=foreign_init,
@@ -168,7 +170,7 @@ def command(
         tensorboard=tensorboard,
     )
     if dry_run:
-        click.echo(prepare(config, data, poses))
+        click.echo(rehearse(config, data, poses))
         return
     with options.progress_bar("training", "img") as progress:
         made = run(config, data, out, poses=poses, device=device, force=force, progress=progress, log=options.log)

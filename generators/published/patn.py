@@ -131,5 +131,5 @@ def _fitted(kind: str, clean: dict[str, Tensor], names: dict[str, str], network:
     if any(problems.values()):
         found = "; ".join(f"{len(listed)} {what}: {', '.join(listed)}" for what, listed in problems.items() if listed)
         raise ValueError(f"not a {kind} of the authors' code, or not a whole one: {found}")
-    zero = torch.zeros((), dtype=torch.long)
-    return {ours: clean.get(key, zero) for ours, key in keys.items()}
+    # A zero of its own for each counter: safetensors refuses tensors that share memory.
+    return {ours: clean[key] if key in clean else torch.zeros((), dtype=torch.long) for ours, key in keys.items()}

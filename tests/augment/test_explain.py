@@ -41,7 +41,7 @@ def test_what_attends_to_nothing_is_refused(pedestrians, tmp_path):
     with pytest.raises(ValueError, match="Warp attends to nothing"):
         explain.run(pedestrians, "warp", tmp_path / "sheet.png", device="cpu")
     one = save(tmp_path / "one.safetensors", "pg2", **NETWORKS["pg2"], stages=1)
-    with pytest.raises(ValueError, match="PG2 attends to nothing"):
+    with pytest.raises(ValueError, match="a PG2 of one stage attends to nothing"):
         explain.run(pedestrians, one, tmp_path / "sheet.png", device="cpu")
     assert not (tmp_path / "sheet.png").exists()
 
@@ -50,12 +50,12 @@ def test_heat_is_bright_where_it_is_high():
     image = np.full((32, 16, 3), 100, np.uint8)
     heat = np.zeros((8, 4), np.float32)
     heat[2, 1] = 1
-    drawn = explain.overlay(image, heat).astype(int)
+    drawn = explain.overlay(image, heat, 0.0, 1.0).astype(int)
     centre, corner = drawn[10, 6], drawn[30, 14]
     assert centre.sum() > corner.sum() + 100
     assert centre[0] > centre[2], "yellow"
     assert corner[2] > corner[0], "blue"
-    even = explain.overlay(image, np.full((8, 4), 0.3, np.float32))
+    even = explain.overlay(image, np.full((8, 4), 0.3, np.float32), 0.3, 0.3)
     assert len(np.unique(even.reshape(-1, 3), axis=0)) == 1
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 from pathlib import Path
 
 import pytest
@@ -31,8 +32,8 @@ def state_of(model: str) -> State:
     return {key.replace("state.", prefix, 1): tensor for key, tensor in golden.items() if key.startswith("state.")}
 
 
-def write(path: Path, model: str, **options: object) -> Path:
-    torch.save(state_of(model), path, **options)
+def write(path: Path, model: str, *, zipped: bool = True) -> Path:
+    torch.save(state_of(model), path, _use_new_zipfile_serialization=zipped)
     return path
 
 
@@ -74,7 +75,7 @@ def test_other_containers(tmp_path, name):
     """safetensors, and the pickles that torch wrote before 1.6, when PATN's were made."""
     file = tmp_path / name
     if name == "legacy.pth":
-        write(file, "dptn", _use_new_zipfile_serialization=False)
+        write(file, "dptn", zipped=False)
     else:
         state = {key: tensor.clone() for key, tensor in state_of("dptn").items()}
         file.write_bytes(safetensors.torch.save(state))
@@ -89,6 +90,30 @@ def test_weights_in_half_precision_become_float32(tmp_path):
     expected = run(ImportCheckpointConfig("dptn"), write(tmp_path / "full.pth", "dptn"), tmp_path / "full")
     found, expected = (load_file(path) for path in (tmp_path / "run" / "generator.safetensors", expected))
     assert all(torch.equal(found[key], expected[key].half().float()) for key in expected)
+
+
+@pytest.mark.parametrize("content", ["no counters", "one counter for all", "counters of half precision"])
+def test_counters_of_batch_norms(augment, tmp_path, content):
+    """Torch before 0.4.1 wrote none; nothing that was computed with the published momentum depends on them."""
+    state = state_of("patn")
+    counters = [key for key in state if key.endswith("num_batches_tracked")]
+    for key in counters:
+        del state[key]
+    match content:
+        case "one counter for all":
+            state |= dict.fromkeys(counters, torch.tensor(7))
+        case "counters of half precision":
+            state |= {key: torch.tensor(7).half() for key in counters}
+    file = tmp_path / "net.pth"
+    torch.save(state, file)
+    outcome = augment("import-checkpoint", file, "--model", "patn", "--out", tmp_path / "run")
+    assert outcome.code == 0, outcome.err
+    require_golden_images(tmp_path / "run", "patn")
+    found = load_file(tmp_path / "run" / "generator.safetensors")
+    expected = torch.tensor(0 if content == "no counters" else 7)
+    values = [tensor for key, tensor in found.items() if key.endswith("num_batches_tracked")]
+    assert len(values) == len(counters) > 1
+    assert all(value.dtype == torch.int64 and torch.equal(value, expected) for value in values)
 
 
 def test_heads_are_the_users_to_say(tmp_path):
@@ -187,6 +212,9 @@ class Evil:
         return os.system, ("echo this must not run > executed",)
 
 
+SPOILT = "decoder0.model.0.bias"
+
+
 def spoil(path: Path, how: str) -> None:
     """A file that is no checkpoint of DPTN's generator."""
     state = state_of("dptn")
@@ -195,12 +223,19 @@ def spoil(path: Path, how: str) -> None:
             write(path, "dptn")
             path.write_bytes(path.read_bytes()[:-1000])
         case "truncated legacy":
-            write(path, "dptn", _use_new_zipfile_serialization=False)
+            write(path, "dptn", zipped=False)
             path.write_bytes(path.read_bytes()[:-1000])
+        case "beginning":
+            write(path, "dptn")
+            path.write_bytes(path.read_bytes()[:10_000])
         case "empty":
             path.touch()
         case "text":
             path.write_text("no weights")
+        case "letters":
+            path.write_bytes(b"X\x01\x00\x00\x00\xff.")
+        case "pickle of its own":
+            path.write_bytes(pickle.dumps({"weight": 1.5}))
         case "code":
             torch.save({"weight": Evil()}, path)
         case "module":
@@ -221,6 +256,17 @@ def spoil(path: Path, how: str) -> None:
         case "nan":
             state["module.decoder0.model.0.bias"][3] = torch.nan
             torch.save(state, path)
+        case "integers" | "complex" | "sparse" | "eighth" | "truths" | "meta":
+            weight = state[f"module.{SPOILT}"]
+            changed = {
+                "integers": weight.int(),
+                "complex": torch.complex(weight, torch.ones_like(weight)),
+                "sparse": weight.to_sparse(),
+                "eighth": weight.to(torch.float8_e4m3fn),
+                "truths": weight > 0,
+                "meta": weight.to("meta"),
+            }
+            torch.save(state | {f"module.{SPOILT}": changed[how]}, path)
 
 
 @pytest.mark.parametrize(
@@ -228,6 +274,9 @@ def spoil(path: Path, how: str) -> None:
     [
         ("truncated", ["not a whole checkpoint", "copy it again"]),
         ("truncated legacy", ["not a whole checkpoint", "copy it again"]),
+        ("beginning", ["not a whole checkpoint (OSError)", "copy it again"]),
+        ("letters", ["not a whole checkpoint", "copy it again"]),
+        ("pickle of its own", ["not a whole checkpoint", "copy it again"]),
         ("empty", ["not a whole checkpoint", "copy it again"]),
         ("text", ["not a whole checkpoint"]),
         ("code", ["posix.system", "could run code", "torch.save(network.state_dict(), FILE)"]),
@@ -239,6 +288,14 @@ def spoil(path: Path, how: str) -> None:
         ("missing", ["1 missing (block0.model.0.weight)"]),
         ("unknown", ["1 unknown (extra.weight)"]),
         ("nan", ["1 tensors hold values that are not finite (module.decoder0.model.0.bias)"]),
+        ("integers", ["1 tensors are not of floating-point numbers", f"(module.{SPOILT}: int32)", "give the file"]),
+        ("complex", [f"(module.{SPOILT}: complex64)"]),
+        pytest.param(
+            "sparse", [f"(module.{SPOILT}: sparse_coo, float32)"], marks=pytest.mark.filterwarnings("ignore:Sparse")
+        ),
+        ("eighth", [f"(module.{SPOILT}: float8_e4m3fn)"]),
+        ("truths", [f"(module.{SPOILT}: bool)"]),
+        ("meta", [f"(module.{SPOILT}: meta, float32)"]),
     ],
 )
 def test_a_file_that_cannot_be_imported(augment, tmp_path, monkeypatch, how, words):
@@ -249,6 +306,21 @@ def test_a_file_that_cannot_be_imported(augment, tmp_path, monkeypatch, how, wor
     require_one_line(outcome, f"Error: {file}: ", *words)
     assert not (tmp_path / "run").exists()
     assert not (tmp_path / "executed").exists()
+
+
+def test_a_complex_counter(augment, tmp_path):
+    state = state_of("patn")
+    counter = next(key for key in state if key.endswith("num_batches_tracked"))
+    torch.save(state | {counter: torch.tensor(1j)}, tmp_path / "net.pth")
+    outcome = augment("import-checkpoint", tmp_path / "net.pth", "--model", "patn", "--out", tmp_path / "run")
+    require_one_line(outcome, "1 tensors", f"({counter}: complex64)")
+
+
+def test_a_file_that_cannot_be_opened(tmp_path):
+    """The words are the system's, for it is not the content that is wrong."""
+    for name in ("no.pth", "no.safetensors"):
+        with pytest.raises(FileNotFoundError, match=name):
+            prepare(ImportCheckpointConfig("dptn"), tmp_path / name)
 
 
 def test_a_damaged_safetensors_file(augment, tmp_path):

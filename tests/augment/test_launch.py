@@ -8,7 +8,7 @@ from augment import launch
 
 @pytest.fixture
 def alone(monkeypatch):
-    for name in ("WORLD_SIZE", "SLURM_NTASKS", "RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
+    for name in ("WORLD_SIZE", "SLURM_STEP_NUM_TASKS", "RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -18,7 +18,7 @@ def test_one_process_needs_no_group(alone):
         assert not torch.distributed.is_initialized()
 
 
-@pytest.mark.parametrize("name", ["WORLD_SIZE", "SLURM_NTASKS"])
+@pytest.mark.parametrize("name", ["WORLD_SIZE", "SLURM_STEP_NUM_TASKS"])
 def test_an_address_is_asked_for(alone, monkeypatch, name):
     monkeypatch.setenv(name, "2")
     with (

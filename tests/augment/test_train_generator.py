@@ -200,7 +200,7 @@ def test_perceptual_losses_without_vgg_weights(data, tmp_path, monkeypatch):
 
 
 def test_a_loss_that_is_not_finite_stops_the_training_by_name(data, tmp_path):
-    config = trained(learning_rate=1e30, clip=0.0, schedule="constant")
+    config = trained(learning_rate=1e30, clip=0.0, schedule="constant", decay=0.0)
     with pytest.raises(ValueError, match=r".*reconstruction.* is not finite after \d+ images"):
         run(config, data, tmp_path / "run", device="cpu")
     assert not (tmp_path / "run" / "generator.safetensors").exists()
@@ -337,3 +337,49 @@ def test_deepfashion_trains_and_is_evaluated_like_market(data, tmp_path):
     assert len(job.pairs) == len((root / "fasion-resize-pairs-train.csv").read_text().splitlines()) - 1
     run(config, root, tmp_path / "run", device="cpu")
     assert files.read_json(tmp_path / "run" / "results.json")["held_out"]["pairs"] == 8
+
+
+def test_a_row_of_losses_that_was_begun_before_the_stop_is_whole(data, whole, tmp_path):
+    def terminate(seen, total):
+        if seen == 12:  # in the middle of the row of images 9 to 16
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Preempted):
+        run(replace(CONFIG, checkpoint_seconds=1e9), data, tmp_path / "run", device="cpu", progress=terminate)
+    run(CONFIG, data, tmp_path / "run", device="cpu")
+    assert (tmp_path / "run" / "losses.csv").read_bytes() == (whole / "losses.csv").read_bytes()
+
+
+def test_weights_that_are_not_finite_are_never_the_best(data, tmp_path):
+    config = trained(learning_rate=1e30, clip=0.0, schedule="constant", decay=0.0)
+    with pytest.raises(ValueError, match="is not finite after"):
+        run(replace(config, validation=2, sample_images=4), data, tmp_path / "run", device="cpu")
+    best = tmp_path / "run" / "best.safetensors"
+    if best.exists():
+        assert all(value.isfinite().all() for value in checkpoint.load_generator(best).state_dict().values())
+    assert losses(tmp_path / "run"), "the rows that show how it came to that"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"foreign_init": True}, "--foreign-init: there are no weights to start from"),
+        ({"vgg": "vgg.pth"}, "--vgg: no loss of this training reads those weights"),
+        ({"pairs": "pairs.csv"}, "--same-camera: the list of --pairs says which images pair"),
+        ({"validation": 1, "same_camera": True}, None),
+    ],
+)
+def test_options_without_effect_are_refused(data, options, words):
+    if words is None:  # here they have one
+        assert prepare(replace(CONFIG, **options), data).withheld
+        return
+    with pytest.raises(ValueError, match=words):
+        prepare(replace(CONFIG, **options), data)
+
+
+def test_withheld_identities_without_a_pair_are_refused(data, tmp_path):
+    dataset = read_data(data)
+    lines = ["path,pid,camid,split", *(f"{r.path},{r.pid},{i},train" for i, r in enumerate(dataset.train))]
+    (tmp_path / "manifest.csv").write_text("\n".join(lines))
+    with pytest.raises(ValueError, match="2 identities withheld have no two images in one camera"):
+        prepare(replace(CONFIG, validation=2), tmp_path / "manifest.csv", dataset.annotations[0])

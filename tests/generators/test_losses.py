@@ -121,10 +121,61 @@ def test_other_and_broken_files_are_refused(vgg_file, tmp_path):
     with pytest.raises(ValueError, match=r"not VGG19's weights: 28 tensors.*first features\.0\.weight"):
         load_vgg19(LAYERS, vgg_file)  # thin, and full widths are expected
     content = vgg_file.read_bytes()
-    for length in (0, 100, len(content) // 2):
+    for length in (0, 100, len(content) // 2, len(content) - 5):
         vgg_file.write_bytes(content[:length])
         with pytest.raises(ValueError, match="not a complete weights file"):
             load_vgg19(LAYERS, vgg_file, THIN)
+
+
+FOREIGN = {  # what torch's unpickler makes of the bytes
+    "KeyError": b"hello\n",
+    "TypeError": b"N}}]s",
+    "UnicodeDecodeError": b"X\x01\x00\x00\x00\xff.",
+    "IndexError": b"some text",
+    "error": b"GIF89a",
+    "UnpicklingError": b"<html>",
+    "RuntimeError": b"N.",
+}
+
+
+@pytest.mark.parametrize(("kind", "content"), FOREIGN.items())
+def test_bytes_that_are_no_weights_at_all_are_refused(tmp_path, kind, content):
+    file = tmp_path / "foreign.pth"
+    file.write_bytes(content)
+    expected = rf"foreign\.pth: not a complete weights file \({kind}\); take vgg19-dcbb9e9d\.pth from"
+    with pytest.raises(ValueError, match=expected) as caught:
+        load_vgg19(LAYERS, file, THIN)
+    assert type(caught.value) is ValueError
+
+
+@pytest.mark.parametrize("legacy", [True, False])
+@pytest.mark.parametrize("end", [10_000, 66_000, -1000, -1])
+def test_a_file_cut_off_is_refused(golden, tmp_path, legacy, end):
+    """For short pieces of a zip the reader's complaint is an OSError that names no file."""
+    file = tmp_path / "cut.pth"
+    torch.save(part(golden, "vgg."), file, _use_new_zipfile_serialization=not legacy)
+    file.write_bytes(file.read_bytes()[:end])
+    with pytest.raises(ValueError, match=r"cut\.pth: not a complete weights file.*copy it again"):
+        load_vgg19(LAYERS, file, THIN)
+
+
+NOT_PLAIN = {
+    "whole numbers": torch.Tensor.long,
+    "complex": lambda t: t + 0j,
+    "sparse": torch.Tensor.to_sparse,
+    "without values": lambda t: t.to("meta"),
+    "list": torch.Tensor.tolist,
+}
+
+
+@pytest.mark.filterwarnings("ignore:Sparse")
+@pytest.mark.parametrize("spoil", NOT_PLAIN.values(), ids=NOT_PLAIN)
+def test_weights_that_are_not_plain_floats_are_refused(golden, tmp_path, spoil):
+    file = tmp_path / "odd.pth"
+    weights = part(golden, "vgg.")
+    torch.save(weights | {"features.0.bias": spoil(weights["features.0.bias"])}, file)
+    with pytest.raises(ValueError, match=r"odd\.pth: not VGG19's weights: 1 tensors.*features\.0\.bias; take vgg19"):
+        load_vgg19(LAYERS, file, THIN)
 
 
 # ---- adversarial losses

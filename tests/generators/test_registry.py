@@ -67,6 +67,12 @@ def test_unknown_names_are_refused_with_the_known_ones():
         create_recipe("dptn", weights={"lambda": 1.0})
     with pytest.raises(ValueError, match=r"unknown training option 'speed': expected one of images, batch"):
         create_recipe("dptn", training={"speed": 1})
+    with pytest.raises(ValueError, match=r"dptn loss option style=-1\.0: expected at least 0"):
+        create_recipe("dptn", weights={"style": -1.0})
+    with pytest.raises(ValueError, match="pose_channels=20, but this data has 18"):
+        fitted(create_recipe("dptn", network={"pose_channels": 20}), (128, 64), 18)
+    with pytest.raises(ValueError, match="image_channels=1, but this data has 3"):
+        fitted(create_recipe("dptn", network={"image_channels": 1}), (128, 64), 18)
     with pytest.raises(ValueError, match="'warp' needs no training"):
         create_recipe("warp")
 
@@ -76,7 +82,10 @@ def test_unknown_names_are_refused_with_the_known_ones():
     [
         ({"precision": "fp8"}, "fp32 or bf16"),
         ({"images": 0}, "at least 1"),
-        ({"decay": 2.0}, "from 0 to 1"),
+        ({"schedule": "linear", "decay": 2.0}, "from 0 to 1"),
+        ({"schedule": "linear"}, "linear needs one above 0"),
+        ({"decay": 0.5}, "goes with the schedule linear"),
+        ({"learning_rate": float("nan")}, "learning_rate=nan: expected a finite number"),
         ({"schedule": "cosine"}, "expected one of constant, linear, patn, dptn"),
         ({"features": "none"}, "imagenet or random"),
     ],
@@ -113,10 +122,10 @@ def test_without_perceptual_no_vgg_is_read():
 
 
 def test_a_recipe_is_fitted_to_the_images():
-    assert fitted(create_recipe("pg2"), (64, 32)).network.height == 64
-    assert fitted(create_recipe("dptn"), (64, 32)) == create_recipe("dptn")
+    assert fitted(create_recipe("pg2"), (64, 32), 18).network.height == 64
+    assert fitted(create_recipe("dptn"), (64, 32), 18) == create_recipe("dptn")
     with pytest.raises(ValueError, match="images of 100x64 pixels: dptn needs sides that 8 divides"):
-        fitted(create_recipe("dptn"), (100, 64))
+        fitted(create_recipe("dptn"), (100, 64), 18)
 
 
 def test_a_new_system_is_one_line(monkeypatch):

@@ -109,7 +109,7 @@ def test_what_is_not_finite_is_named_and_cannot_be_saved(model):
     broken = batch_at(0)._replace(target=torch.full((4, 3, *SIZE), float("nan")))
     steps = train(state, lambda step: broken)
     next(steps)
-    with pytest.raises(ValueError, match=r"reconstruction.* not finite after 0 images.*checkpoint is good"):
+    with pytest.raises(ValueError, match=r"reconstruction.* not finite after 0 images.*what was saved before is good"):
         state.tensors()
 
 
@@ -185,3 +185,26 @@ def test_compiled_training_equals_eager(monkeypatch):
     monkeypatch.setattr(torch, "compile", counting)
     assert curve(train(begin("dptn", images=8, compile=True), batch_at)) == expected
     assert len(compiled) == 2 * (1 + 3), "the generator, and the discriminator three times, in each of two steps"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", TRAINED)
+def test_really_compiled_training_equals_eager(model):
+    expected = curve(train(begin(model, images=16), batch_at))
+    found = curve(train(begin(model, images=16, compile=True), batch_at))
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-2, abs=1e-3)
+
+
+def test_a_resumed_state_has_the_strides_that_fused_optimisers_want():
+    first, second = begin("patn"), begin("patn")
+    for _ in train(first, batch_at):
+        pass
+    saved, metadata = first.tensors()
+    second.load({key: value.contiguous() for key, value in saved.items()}, metadata)
+    seen = 0
+    for learner in second.objective.learners.values():
+        for parameter, slots in learner.optimiser.state.items():
+            assert slots["exp_avg"].stride() == slots["exp_avg_sq"].stride() == parameter.stride()
+            seen += parameter.dim() == 4 and not parameter.is_contiguous()
+    assert seen > 0, "some parameters are channels last"

@@ -138,7 +138,14 @@ def test_bad_weights_are_refused(options, words):
 
 @pytest.mark.parametrize("affinity", [0.0, 5.0])
 def test_one_batch_is_learnt(affinity):
-    training = {"images": 100, "batch": 2, "learning_rate": 2e-3, "schedule": "constant", "features": "random"}
+    training = {
+        "images": 100,
+        "batch": 2,
+        "learning_rate": 2e-3,
+        "schedule": "constant",
+        "decay": 0.0,
+        "features": "random",
+    }
     recipe = create_recipe("dptn", "tiny", network=THIN, weights={"affinity": affinity}, training=training)
     features = random_vgg19(recipe.vgg_layers, 0) if recipe.vgg_layers else None
     state = TrainingState(recipe, CPU, features)

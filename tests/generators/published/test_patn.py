@@ -110,6 +110,14 @@ def test_statistics_of_batch_norms_are_kept_and_an_absent_counter_is_zero(batch)
         convert(batch)
 
 
+def test_absent_counters_are_zeros_that_share_no_memory(batch):
+    older = {key: tensor for key, tensor in batch.items() if not key.endswith("num_batches_tracked")}
+    counters = [t for key, t in convert(older)[1].items() if key.endswith("num_batches_tracked")]
+    assert len(counters) == len(batch) - len(older) > 1
+    assert not any(counters)
+    assert len({counter.data_ptr() for counter in counters}) == len(counters)
+
+
 def test_statistics_of_instance_norms_are_left_out(instance):
     expected = convert(instance)[1]
     statistics = {"running_mean": torch.zeros(6), "running_var": torch.ones(6), "num_batches_tracked": torch.tensor(5)}
