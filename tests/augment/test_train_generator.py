@@ -383,3 +383,27 @@ def test_withheld_identities_without_a_pair_are_refused(data, tmp_path):
     (tmp_path / "manifest.csv").write_text("\n".join(lines))
     with pytest.raises(ValueError, match="2 identities withheld have no two images in one camera"):
         prepare(replace(CONFIG, validation=2), tmp_path / "manifest.csv", dataset.annotations[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("model", "network"),
+    [
+        ("dptn", ["width=8", "max_width=16"]),
+        ("patn", ["width=4", "blocks=2"]),
+        ("pg2", ["channels=4", "refine_channels=4", "levels=3"]),
+    ],
+)
+def test_really_compiled_training_equals_eager(data, tmp_path, model, network):
+    """In processes of their own, because dynamo cannot trace the shape checks of the tests."""
+    words = ["train-generator", str(data), "--model", model, "--preset", "tiny", "--images", "80", "--batch", "4",
+             "--validation", "0", "--no-tensorboard", "--device", "cpu"]  # fmt: skip
+    settings = [word for setting in network for word in ("--network", setting)]
+    for name, options in (("eager", []), ("compiled", ["--compile"])):
+        command = [sys.executable, "-m", "augment", *words, *settings, *options, "--out", str(tmp_path / name)]
+        made = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert made.returncode == 0, made.stderr
+    (ours,), (theirs,) = (losses(tmp_path / name) for name in ("compiled", "eager"))
+    assert {name: float(value) for name, value in ours.items()} == pytest.approx(
+        {name: float(value) for name, value in theirs.items()}, rel=1e-2
+    )

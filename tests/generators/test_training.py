@@ -187,15 +187,6 @@ def test_compiled_training_equals_eager(monkeypatch):
     assert len(compiled) == 2 * (1 + 3), "the generator, and the discriminator three times, in each of two steps"
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("model", TRAINED)
-def test_really_compiled_training_equals_eager(model):
-    expected = curve(train(begin(model, images=16), batch_at))
-    found = curve(train(begin(model, images=16, compile=True), batch_at))
-    for ours, theirs in zip(found, expected, strict=True):
-        assert ours == pytest.approx(theirs, rel=1e-2, abs=1e-3)
-
-
 def test_a_resumed_state_has_the_strides_that_fused_optimisers_want():
     first, second = begin("patn"), begin("patn")
     for _ in train(first, batch_at):
