@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "explain": ("explain", "Draw what a generator does inside: attention, correspondence, refinement."),
     "synthesize": ("synthesize", "Generate a synthetic set: identities in new poses, as HDF5."),
     "inspect": ("inspect", "Summarise a synthetic set and its provenance."),
+    "export": ("export", "Write a synthetic set as images for other frameworks."),
     "train-reid": ("train_reid", "Train a torchreid model on real, or real and synthetic, images."),
     "doctor": ("doctor", "Show versions, devices and weights, with remedies for what is missing."),
 }

@@ -36,6 +36,8 @@ class SynthesizeConfig:
     poses: str = "random"
     per_image: int | None = None
     ratio: float | None = None
+    per_identity: int | None = None
+    balance: bool | None = None  # None, not False: what was not asked for stays out of the provenance
     batch: int = 64
     precision: str = "fp32"
     seed: int = 0
@@ -61,6 +63,7 @@ def prepare(
     Raises:
         ValueError: bad data or weights, a generator of another split, an impossible plan.
     """
+    budget = planning.Budget(config.per_image, config.ratio, config.per_identity, bool(config.balance))
     compute = pick_device(device)
     require_precision(compute, config.precision)
     dataset = read_data(data)
@@ -71,7 +74,6 @@ def prepare(
     network = checkpoint.load_generator(generator, compute).for_inference()
     provenance = _provenance(config, dataset, generator, keypoints.digest(records, points))
     split = feed.load(records, points)
-    budget = planning.Budget(config.per_image, config.ratio)
     plan = planning.draw_plan(split, config.poses, budget, config.seed)
     return Job(split, plan, network, compute, provenance)
 

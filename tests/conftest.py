@@ -7,7 +7,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from jaxtyping import install_import_hook
 
 install_import_hook(
-    ["generators", "reid", "augment.data", "augment.planning", "augment.comparison"], "beartype.beartype"
+    ["generators", "reid", "augment.data", "augment.planning", "augment.policies", "augment.comparison"],
+    "beartype.beartype",
 )
 
 import cv2

@@ -16,13 +16,16 @@ from augment.commands import options
 @click.option(
     "--ratio", type=click.FloatRange(0, min_open=True), metavar="R", help="Images, as a multiple of the real ones."
 )
+@click.option("--per-identity", type=click.IntRange(1), metavar="N", help="Images of each identity.")
+@click.option("--balance", is_flag=True, help="Fill each identity up to the largest one's number of real images.")
 # In which poses
 @click.option(
     "--poses",
     default="random",
     show_default=True,
-    type=click.Choice(["random", "same-camera", "other-identity", "same-identity", "self"]),
-    help="Whose pose: any training image's, or only some; self is the control arm.",
+    type=click.Choice(["random", "same-camera", "other-identity", "same-identity", "self", "diverse", "canonical"]),
+    help="Whose pose: any training image's, or only some; self is the control arm. diverse prefers poses that the "
+    "identity lacks; canonical has 8, those closest to the centres of pose clusters.",
 )
 @click.option("--annotation", type=options.existing(), help="Key points in PATN's CSV format, where DATA holds none.")
 @click.option(
@@ -38,27 +41,35 @@ from augment.commands import options
     "--precision", default="fp32", show_default=True, type=click.Choice(["fp32", "bf16"]), help="bf16 uses autocast."
 )
 @click.option("--sheet", type=click.Path(dir_okay=False, path_type=Path), help="Write a contact sheet (PNG) as well.")
+@click.option("--plan", is_flag=True, help="Print how many images of whom would be made, how large, and stop.")
 @options.common
 @options.dry_run
 def command(
-    data: Path, generator: Path, out: Path, per_image: int | None, ratio: float | None, poses: str,
-    annotation: Path | None, foreign_generator: bool, batch: int, precision: str, sheet: Path | None, seed: int,
-    device: str, force: bool, dry_run: bool,
+    data: Path, generator: Path, out: Path, per_image: int | None, ratio: float | None,
+    per_identity: int | None, balance: bool, poses: str, annotation: Path | None, foreign_generator: bool, batch: int,
+    precision: str, sheet: Path | None, plan: bool, seed: int, device: str, force: bool, dry_run: bool,
 ) -> None:  # fmt: skip
     """Show each training identity of DATA in poses of other training images. Running the command again continues it.
+
+    How many: one of --per-image, --ratio, --per-identity and --balance.
 
     \b
     Example, two new images of every real one:
       augment synthesize data --generator runs/dptn --out synthetic.h5 --per-image 2 --sheet sheet.png
     """
-    from augment.planning import coverage
+    from augment.planning import coverage, table
     from augment.synthesize import SynthesizeConfig, prepare, run
 
-    if per_image is None and ratio is None:
+    if per_image is None and ratio is None and per_identity is None and not balance:
         per_image = 1
-    config = SynthesizeConfig(poses, per_image, ratio, batch, precision, seed, foreign_generator)
-    if dry_run:
+    config = SynthesizeConfig(
+        poses, per_image, ratio, per_identity, balance or None, batch, precision, seed, foreign_generator
+    )
+    if plan or dry_run:
         job = prepare(config, data, generator, annotation=annotation, device=device)
+        if plan:
+            click.echo(table(job.plan, job.split.size))
+            return
         for name, value in coverage(job.plan).items():
             click.echo(f"{name:>20}  {value:g}")
         return

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from collections import Counter
 from pathlib import Path
 
 import h5py
@@ -20,6 +21,7 @@ from augment.synthesize import SynthesizeConfig, run
 from generators import checkpoint
 from generators.initialisation import initialise
 from generators.registry import create_generator
+from tests.command_line import caller
 from tests.killing import die, in_child
 
 CONFIG = SynthesizeConfig(ratio=0.5, batch=8)
@@ -161,7 +163,16 @@ def test_images_depend_on_the_batch_by_a_level_in_rare_pixels_at_most(pedestrian
         assert (together != other).mean() < 1e-3
 
 
-def test_the_plan_does_not_depend_on_the_order_of_the_records(pedestrians, generator, tmp_path):
+@pytest.mark.parametrize(
+    "config",
+    [
+        CONFIG,
+        SynthesizeConfig("diverse", per_identity=5),
+        SynthesizeConfig("canonical", per_image=3),
+    ],
+    ids=lambda config: config.poses,
+)
+def test_the_plan_does_not_depend_on_the_order_of_the_records(pedestrians, generator, tmp_path, config):
     lines = []
     for folder, split in (("bounding_box_train", "train"), ("query", "query"), ("bounding_box_test", "gallery")):
         for path in sorted((pedestrians / folder).glob("*.jpg")):
@@ -171,7 +182,7 @@ def test_the_plan_does_not_depend_on_the_order_of_the_records(pedestrians, gener
     digests = set()
     for order in (lines, lines[::-1]):
         (tmp_path / "manifest.csv").write_text("path,pid,camid,split\n" + "".join(order))
-        job = synthesize.prepare(CONFIG, tmp_path / "manifest.csv", generator, annotation=annotation, device="cpu")
+        job = synthesize.prepare(config, tmp_path / "manifest.csv", generator, annotation=annotation, device="cpu")
         digests.add((job.plan.sha256, json.dumps(job.provenance)))
     assert len(digests) == 1
 
@@ -236,3 +247,30 @@ def test_a_file_of_a_baselines_name_is_a_file(pedestrians, tmp_path, monkeypatch
     (tmp_path / "warp").write_bytes(b"no weights")
     with pytest.raises(ValueError, match="warp: not a complete safetensors file"):
         run(CONFIG, pedestrians, Path("warp"), tmp_path / "x.h5", device="cpu")
+
+
+def test_budgets_and_policies_reach_the_plan(pedestrians, generator):
+    job = synthesize.prepare(SynthesizeConfig("canonical", per_identity=5), pedestrians, generator, device="cpu")
+    people = {record.pid for record in job.split.records}
+    assert Counter(job.plan.pid.tolist()) == dict.fromkeys(people, 5)
+    assert len(set(job.plan.target_index.tolist())) <= 8
+    assert job.provenance["config"]["per_identity"] == 5
+    assert "balance" not in job.provenance["config"], "a set that was made without it goes on"
+    with pytest.raises(ValueError, match="exactly one of --per-image, --ratio, --per-identity and --balance"):
+        synthesize.prepare(SynthesizeConfig(per_image=1, balance=True), pedestrians, generator, device="cpu")
+
+
+@pytest.mark.parametrize("option", [("--per-identity", "5"), ("--balance",)])
+def test_the_command_prints_the_plan_and_makes_nothing(pedestrians, tmp_path, option, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    dataset = read_data(pedestrians)
+    real = Counter(record.pid for record in keypoints.usable(dataset.train, keypoints.dataset_points(dataset)))
+    words = ["synthesize", pedestrians, "--generator", "copy", "--out", "x.h5", "--device", "cpu", "--poses", "diverse"]
+    outcome = caller(monkeypatch, capsys)(*words, *option, "--plan")
+    lacking = sum(max(real.values()) - images for images in real.values())
+    images = 5 * len(real) if option[0] == "--per-identity" else lacking
+    assert outcome.code == 0, outcome.err
+    lines = [line.split() for line in outcome.out.splitlines()]
+    assert lines[0] == ["images", f"{images}"]
+    assert lines[-1] == ["size", f"{images * 128 * 64 * 3 / 1e6:.1f}", "MB", "at", "128", "x", "64"]
+    assert list(tmp_path.iterdir()) == []
