@@ -44,6 +44,8 @@ class DPTNWeights:
     def __post_init__(self) -> None:
         if not 0 <= self.target_share <= 1:
             raise ValueError(f"target_share={self.target_share}: expected a share from 0 to 1")
+        if not self.affinity_temperature > 0:
+            raise ValueError(f"affinity_temperature={self.affinity_temperature}: expected above 0")
         if self.gan not in ("lsgan", "vanilla", "hinge"):
             raise ValueError(f"gan={self.gan!r}: expected lsgan, vanilla or hinge, which take logits")
         if self.discriminator not in ("patch", "residual"):

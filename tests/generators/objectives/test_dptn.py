@@ -129,7 +129,12 @@ def test_the_discriminator_is_the_one_asked_for():
 
 
 @pytest.mark.parametrize(
-    ("options", "words"), [({"target_share": 2.0}, "from 0 to 1"), ({"discriminator": "big"}, "patch or residual")]
+    ("options", "words"),
+    [
+        ({"affinity_temperature": 0.0}, "expected above 0"),
+        ({"target_share": 2.0}, "from 0 to 1"),
+        ({"discriminator": "big"}, "patch or residual"),
+    ],
 )
 def test_bad_weights_are_refused(options, words):
     with pytest.raises(ValueError, match=words):
