@@ -6,6 +6,9 @@ from typing import Any
 from augment.data.records import DISTRACTOR, DataSet, Record
 
 
+TEST_IDENTITIES = "test_identities"  # the stamp of sets that may show people of query or gallery
+
+
 def identity_overlap(dataset: DataSet) -> list[int]:
     """Identities that occur both in training and in query or gallery."""
     train = {record.pid for record in dataset.train}
@@ -39,6 +42,34 @@ def require_training_only(records: Sequence[Record], dataset: DataSet, role: str
     if leaked:
         raise ValueError(
             f"{role}: {len(leaked)} identities of query or gallery ({_some(leaked)}); use training images only"
+        )
+
+
+def require_no_test_identities(what: str, attributes: Mapping[str, Any]) -> None:
+    """Refuse a synthetic set that says of itself that it may show test identities.
+
+    Raises:
+        ValueError: it was made with --allow-test-identities.
+    """
+    if attributes.get(TEST_IDENTITIES):
+        raise ValueError(
+            f"{what}: made with --allow-test-identities, so it may show people or poses of query and gallery; it is "
+            "for studies of image quality only: synthesize one without"
+        )
+
+
+def require_no_test_images(names: Iterable[str], dataset: DataSet, role: str) -> None:
+    """Refuse names of query and gallery images, distractors' too, among poses that are given by name.
+
+    Raises:
+        ValueError: with the number of names and the first one.
+    """
+    test = {record.name for record in (*dataset.query, *dataset.gallery)}
+    leaked = sorted(test.intersection(names))
+    if leaked:
+        raise ValueError(
+            f"{role}: {len(leaked)} poses are of query or gallery images (for example {leaked[0]}); leave them out, or "
+            "say --allow-test-identities for a study of image quality"
         )
 
 

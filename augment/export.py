@@ -89,7 +89,7 @@ def run(
     progress: Progress | None = None,
     log: Callable[[str], None] = lambda line: None,
 ) -> Path:
-    """Export the set into the folder `out`, or find it done; returns `out`.
+    """Export the set or selection into the folder `out`, or find it done; returns `out`.
 
     Raises:
         ValueError: see `prepare`; or `out` holds something else, another export, or an incomplete one.
@@ -100,6 +100,7 @@ def run(
         "format": FORMAT,
         "export": asdict(config),
         "images": len(reader),
+        "content_sha256": reader.content_sha256,
         "set": {key: reader.attributes[key] for key in ("plan_sha256", "start", "config", "generator")},
     }
     if _holds(out, wanted, force):

@@ -4,9 +4,11 @@ A reader never sees half a file, whenever the writer is killed. Every artefact o
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
+import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,8 +21,8 @@ def appearing(path: Path) -> Iterator[Path]:
 
     The name carries host and process id, so that two processes that make the same file do not write into each other's.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.part")
+    _make_folder(path.parent)
+    part = _part(path)
     try:
         with naming(path):
             yield part
@@ -30,6 +32,18 @@ def appearing(path: Path) -> Iterator[Path]:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def _make_folder(path: Path) -> None:
+    """Make a folder and those above it, each of which then survives a power loss, as what is put into it shall."""
+    if not path.is_dir():
+        _make_folder(path.parent)
+        path.mkdir(exist_ok=True)
+        sync(path.parent)
+
+
+def _part(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.part")
 
 
 @contextlib.contextmanager
@@ -59,9 +73,55 @@ def write_atomic(path: Path, data: bytes) -> Path:
     return path
 
 
+def write_new(path: Path, data: bytes) -> bool:
+    """Publish `data` as `path` unless something is there already; whether this process did.
+
+    Of several processes one succeeds, and the others find its whole file.
+    """
+    if path.exists():
+        return False
+    _make_folder(path.parent)
+    part = _part(path)
+    try:
+        with naming(path):
+            part.write_bytes(data)
+            sync(part)
+            os.link(part, path)
+            sync(path.parent)
+    except FileExistsError:
+        return False
+    finally:
+        part.unlink(missing_ok=True)
+    return True
+
+
+def reserve(path: Path, size: int) -> None:
+    """Let the file at `path` take `size` bytes of the disk, whatever it holds.
+
+    Raises:
+        OSError: the disk has no room for them; nothing is tried then, which would fill it for others, nothing is left.
+    """
+    held = path.stat().st_blocks * 512 if path.exists() else 0
+    if size - held > shutil.disk_usage(path.parent).free:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    try:
+        with path.open("ab") as file:
+            file.truncate(size)
+            if size and hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, size)
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
+
+
 def write_json(path: Path, value: Any) -> Path:
-    """Publish `value` as indented JSON; NaN and infinity are refused, being no JSON."""
-    return write_atomic(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
+    """Publish `value` as indented JSON."""
+    return write_atomic(path, json_bytes(value))
+
+
+def json_bytes(value: Any) -> bytes:
+    """`value` as indented JSON; NaN and infinity are refused, being no JSON."""
+    return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
 
 
 def read_json(path: Path) -> Any:
@@ -72,7 +132,7 @@ def read_json(path: Path) -> Any:
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # also a number of thousands of digits
         raise ValueError(f"{path}: not a JSON file ({error}); remove it or restore it from a backup") from None
 
 

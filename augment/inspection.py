@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 
 from augment import sheets
-from augment.store import Reader
+from augment.store import Reader, Score
 
 SHEET_IMAGES, SHEET_COLUMNS = 64, 8
 
 
 def summary(reader: Reader) -> dict[str, Any]:
     """Counts and provenance."""
+    scores = {name: _spread(score) for name, score in reader.scores.items()}
     _, per_identity = np.unique(reader.pid, return_counts=True)
     return {
         "images": len(reader),
@@ -20,12 +21,24 @@ def summary(reader: Reader) -> dict[str, Any]:
         "identities": len(per_identity),
         "images_per_identity": [int(per_identity.min()), int(per_identity.max())],
         "cameras": sorted({int(camera) for camera in reader.camid}),
+        **({} if reader.rows is None else {"selects_from": str(reader.base)}),
         **{key: value for key, value in reader.attributes.items() if key != "rows"},
+        **({"scores": scores} if scores else {}),
     }
+
+
+def _spread(score: Score) -> dict[str, float | int | None]:
+    """Median and the middle 90 % of a score, and how many images have one."""
+    there = score.values[np.isfinite(score.values)]
+    low, median, high = np.quantile(there, [0.05, 0.5, 0.95]).tolist() if len(there) else (None, None, None)
+    return {"images": len(there), "5%": low, "median": median, "95%": high}
 
 
 def write_sheet(path: Path, reader: Reader) -> Path:
     """The target pose drawn beside each of 64 images spread over the set."""
     chosen = np.linspace(0, len(reader) - 1, min(SHEET_IMAGES, len(reader))).astype(int)
-    rows = [(sheets.draw_skeleton(reader.target_pose[row], reader.size), reader.image(int(row))) for row in chosen]
+    poses = reader.poses(chosen)
+    rows = [
+        (sheets.draw_skeleton(pose, reader.size), reader.image(row)) for pose, row in zip(poses, chosen, strict=True)
+    ]
     return sheets.write_sheet(path, rows, ("pose", "generated"), groups=SHEET_COLUMNS)

@@ -1,28 +1,34 @@
 """What to synthesize: sources, target poses and seeds, drawn before any pixel exists.
 
-A plan is a pure function of (records, key points, policy, seed); the order of the files on disk does not matter.
+A plan is a pure function of (records, pixels, key points, policies, seed); the order of the files on disk does not
+matter.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
 from augment.data.feed import Posed
+from augment.data.keypoints import Points
 from augment.plan import Plan
 from augment.policies import POLICIES as POLICIES
-from augment.policies import draw_targets
+from augment.policies import draw_listed, draw_targets
+from augment.posefile import PoseFile
+from augment.sources import choose_sources
 
 
 @dataclass(frozen=True)
 class Budget:
     """How many images; exactly one of the four is given.
 
-    per_image: of each source. ratio: times the number of sources, spread over them. per_identity: of each identity,
-    spread over its sources. balance: of each identity as many as it lacks to the largest one's number of real images,
-    spread over its sources, so that real and synthetic images together are equally many of everyone; the largest gets
-    none. Real images are those that can be sources: training images with usable key points. What does not divide
-    evenly falls on sources at random.
+    per_image: of each source. ratio: times the number of real images, spread over the sources. per_identity: of each
+    identity, spread over its sources. balance: of each identity as many as it lacks to the largest one's number of real
+    images, so that real and synthetic images together are equally many of everyone; the largest gets none. They go to
+    the identity's cameras, always to the one that has fewest of its images, real and synthetic, and within a camera
+    are spread over its sources. A synthetic image keeps its source's camera: one that never saw the person stays
+    without. Real images are those with usable key points. What does not divide evenly falls at random.
     """
 
     per_image: int | None = None
@@ -38,86 +44,102 @@ class Budget:
             if value is not None and value < 1:
                 raise ValueError(f"{option} {value}: makes no image; ask for 1 or more")
 
-    def counts(self, pid: Int[np.ndarray, " n"], rng: np.random.Generator) -> Int[np.ndarray, " n"]:
-        """Images of each source, given the sources' identities.
+    def counts(
+        self,
+        pid: Int[np.ndarray, " n"],
+        camid: Int[np.ndarray, " n"],
+        sources: Bool[np.ndarray, " n"],
+        rng: np.random.Generator,
+    ) -> Int[np.ndarray, " n"]:
+        """Images to make of each real one; none of those that are no `sources`, of which each identity has some.
 
         Raises:
-            ValueError: there would be none.
+            ValueError: there would be none at all.
         """
-        if self.per_identity is None and not self.balance:
-            total = len(pid) * self.per_image if self.per_image is not None else round(len(pid) * (self.ratio or 0))
+        counts = np.zeros(len(pid), dtype=np.int64)
+        for rows, total in self._shares(pid, camid, sources, rng):
+            counts[rows] = _spread(total, len(rows), rng)
+        return counts
+
+    def _shares(
+        self,
+        pid: Int[np.ndarray, " n"],
+        camid: Int[np.ndarray, " n"],
+        sources: Bool[np.ndarray, " n"],
+        rng: np.random.Generator,
+    ) -> Iterator[tuple[Int[np.ndarray, " m"], int]]:
+        """Sources that share so many images evenly."""
+        if self.per_image is not None or self.ratio is not None:
+            rows = np.flatnonzero(sources)
+            total = round(len(pid) * self.ratio) if self.ratio is not None else len(rows) * (self.per_image or 0)
             if total < 1:
-                raise ValueError(f"--ratio {self.ratio}: makes no image of {len(pid)} sources; ask for more")
-            return _spread(total, len(pid), rng)
+                raise ValueError(f"--ratio {self.ratio}: makes no image of {len(pid)} real ones; ask for more")
+            yield rows, total
+            return
         identities, real = np.unique(pid, return_counts=True)
-        wanted = real.max() - real if self.per_identity is None else np.full(len(identities), self.per_identity)
-        if not wanted.any():
+        if self.per_identity is not None:
+            for identity in identities:
+                yield np.flatnonzero(sources & (pid == identity)), self.per_identity
+            return
+        lacking = real.max() - real
+        if not lacking.any():
             raise ValueError(
                 f"--balance: each of {len(identities)} identities has {real.max()} images, there is nothing to fill; "
                 "use --per-identity or --per-image"
             )
-        counts = np.zeros(len(pid), dtype=np.int64)
-        for identity, total, sources in zip(identities, wanted, real, strict=True):
-            counts[pid == identity] = _spread(int(total), int(sources), rng)
-        return counts
+        for identity, missing in zip(identities, lacking.tolist(), strict=True):
+            cameras, seen = np.unique(camid[pid == identity], return_counts=True)
+            for camera, images in zip(cameras, fill(seen, missing, rng).tolist(), strict=True):
+                yield np.flatnonzero(sources & (pid == identity) & (camid == camera)), images
 
 
-def draw_plan(split: Posed, policy: str, budget: Budget, seed: int) -> Plan:
+def draw_plan(split: Posed, policy: str | PoseFile, budget: Budget, seed: int, sources: str = "random") -> Plan:
     """Sources in order of their names, each with target poses that `policy` admits, drawn without replacement.
 
     random: any other training image's pose. same-camera, other-identity, same-identity: those of them. self: the
     source's own pose, the control arm. diverse: any other's, the likelier the fewer images its identity has, real or
     drawn before, in that cluster of poses. canonical: the poses closest to the 8 cluster centres, the source's own
-    among them if it is one.
+    among them if it is one. A file: its poses, whoever's they are. `sources` are those of `choose_sources`.
 
     Raises:
         ValueError: an unknown policy, an empty budget, or a source with fewer admitted poses than asked for.
     """
     pid = np.asarray([record.pid for record in split.records])
     camid = np.asarray([record.camid for record in split.records])
+    names = [record.name for record in split.records]
     rng = np.random.default_rng([seed, 0])
-    counts = budget.counts(pid, rng)
+    counts = budget.counts(pid, camid, choose_sources(sources, split), rng)
+    listed: dict[str, Points] = policy.points if isinstance(policy, PoseFile) else {}
+    files = (*names, *sorted(listed.keys() - set(names)))
+    nobodys = [listed[name] for name in files[len(names) :]]
+    if isinstance(policy, PoseFile):
+        rows = np.flatnonzero(np.isin(files, list(listed)))
+        drawn = draw_listed(str(policy.path), split.records, rows, counts, rng)
+    else:
+        drawn = draw_targets(policy, split.records, split.points, counts, seed, rng)
     source_index = np.repeat(np.arange(len(pid)), counts)
-    target_index = np.concatenate(draw_targets(policy, split.records, split.points, counts, seed, rng))
     return Plan(
-        files=tuple(record.name for record in split.records),
+        files=files,
+        poses=np.concatenate([split.points, np.stack(nobodys)]) if nobodys else split.points,
         pid=pid[source_index],
         camid=camid[source_index],
         source_index=source_index,
-        target_index=target_index,
-        target_pose=split.points[target_index],
+        target_index=np.concatenate(drawn),
         seed=np.random.SeedSequence([seed, 1]).generate_state(len(source_index), np.uint64),
     )
 
 
-def coverage(plan: Plan) -> dict[str, int | float]:
-    """What a plan covers: images, identities, cameras, images an identity (least, mean, most)."""
-    _, per_identity = np.unique(plan.pid, return_counts=True)
-    return {
-        "images": len(plan),
-        "identities": len(per_identity),
-        "cameras": len(np.unique(plan.camid)),
-        "least_per_identity": int(per_identity.min()),
-        "mean_per_identity": float(per_identity.mean()),
-        "most_per_identity": int(per_identity.max()),
-    }
+def fill(levels: Int[np.ndarray, " c"], total: int, rng: np.random.Generator) -> Int[np.ndarray, " c"]:
+    """How much each of some vessels receives of `total` where it always flows to the lowest one.
 
-
-def table(plan: Plan, size: tuple[int, int]) -> str:
-    """What a plan will make, a line a figure; `size` is height and width, and MB are 10^6 bytes of pixels."""
-    _, per_identity = np.unique(plan.pid, return_counts=True)
-    cameras = zip(*np.unique(plan.camid, return_counts=True), strict=True)
-    least, median, most = per_identity.min(), np.median(per_identity), per_identity.max()
-    megabytes = len(plan) * size[0] * size[1] * 3 / 1e6
-    rows = [
-        ("images", f"{len(plan)}"),
-        ("identities", f"{len(per_identity)}"),
-        *((f"of camera {camera}", f"{images}") for camera, images in cameras),
-        ("images per identity", f"{least} / {median:g} / {most} (min / median / max)"),
-        ("target poses used", f"{len(np.unique(plan.target_index))} of {len(plan.files)}"),
-        ("size", f"{megabytes:.1f} MB at {size[0]} x {size[1]}"),
-    ]
-    return "\n".join(f"{name:>20}  {value}" for name, value in rows)
+    Those that receive any end at one level or one above it; which ones are above it is drawn.
+    """
+    heights = np.arange(levels.min(), levels.min() + total + 1)
+    level = heights[np.clip(heights[:, None] - levels, 0, None).sum(axis=1) <= total].max()
+    received = np.clip(level - levels, 0, None)
+    lowest = np.flatnonzero(levels <= level)
+    received[rng.permutation(lowest)[: total - received.sum()]] += 1
+    return received
 
 
 def _spread(total: int, places: int, rng: np.random.Generator) -> Int[np.ndarray, " n"]:

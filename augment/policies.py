@@ -1,4 +1,4 @@
-"""Whose pose a source takes: admitted training poses, and the pose clusters of `diverse` and `canonical`.
+"""Whose pose a source takes: admitted training poses or a file's, and the pose clusters of `diverse` and `canonical`.
 
 Clusters are those of Lloyd's k-means with k-means++ seeding (Arthur and Vassilvitskii, 2007) on joints relative to the
 torso. The 8 canonical poses are PN-GAN's (Qian et al., ECCV 2018), which clusters pose features of a network instead.
@@ -20,10 +20,21 @@ ITERATIONS = 100
 
 @dataclass(frozen=True)
 class Clusters:
-    """The pose cluster of each image, and of each cluster the image whose pose is closest to its centre."""
+    """The pose cluster of each image, and of each cluster the image whose pose is closest to its centre.
+
+    `centres` are in the coordinates of `pose_features`, where a joint that is missing lies at its `average`.
+    """
 
     labels: Int[np.ndarray, " n"]
     closest: Int[np.ndarray, " c"]
+    centres: Float[np.ndarray, "c f"]
+    average: Float[np.ndarray, "k 2"]
+
+    def of(self, points: Float[np.ndarray, "m k 2"]) -> Int[np.ndarray, " m"]:
+        """The cluster of the nearest centre, of any poses."""
+        joints = _seen_from_torso(points)
+        features = np.where(np.isnan(joints), self.average, joints).reshape(len(joints), -1)
+        return _distances(features, self.centres).argmin(axis=1)
 
 
 def draw_targets(
@@ -47,16 +58,34 @@ def draw_targets(
         for record, count in zip(records, counts.tolist(), strict=True):
             _require_enough(policy, record, len(records) - 1, count)
         return _draw_diverse(pid, cluster_poses(points, seed).labels, counts, rng)
-    canonical = np.sort(cluster_poses(points, seed).closest) if policy == "canonical" else None
+    if policy == "canonical":
+        return draw_listed(policy, records, np.sort(cluster_poses(points, seed).closest), counts, rng)
     targets: list[Int[np.ndarray, " m"]] = []
     for source, count in enumerate(counts.tolist()):
-        admitted = np.flatnonzero(_admitted(policy, source, pid, camid)) if canonical is None else canonical
+        admitted = np.flatnonzero(_admitted(policy, source, pid, camid))
         if policy == "self":
             targets.append(np.resize(admitted, count))
         else:
             _require_enough(policy, records[source], len(admitted), count)
             targets.append(np.sort(rng.choice(admitted, count, replace=False)))
     return targets
+
+
+def draw_listed(
+    policy: str,
+    records: Sequence[Record],
+    listed: Int[np.ndarray, " p"],
+    counts: Int[np.ndarray, " n"],
+    rng: np.random.Generator,
+) -> list[Int[np.ndarray, " m"]]:
+    """For each source, `counts` of it, some of the poses that are `listed` for all, its own among them; each once.
+
+    Raises:
+        ValueError: a source with fewer listed poses than asked for; it names the `policy`.
+    """
+    for record, count in zip(records, counts.tolist(), strict=True):
+        _require_enough(policy, record, len(listed), count)
+    return [np.sort(rng.choice(listed, count, replace=False)) for count in counts.tolist()]
 
 
 def cluster_poses(points: Float[np.ndarray, "n k 2"], seed: int, clusters: int = CLUSTERS) -> Clusters:
@@ -72,9 +101,10 @@ def cluster_poses(points: Float[np.ndarray, "n k 2"], seed: int, clusters: int =
             break
         labels = moved
     present, labels = np.unique(labels, return_inverse=True)
-    distances = _distances(features, centres[present])
+    centres = centres[present]
+    distances = _distances(features, centres)
     distances[np.arange(len(present)) != labels[:, None]] = np.inf
-    return Clusters(labels, distances.argmin(axis=0))
+    return Clusters(labels, distances.argmin(axis=0), centres, _average(_seen_from_torso(points)))
 
 
 def pose_features(points: Float[np.ndarray, "n k 2"]) -> Float[np.ndarray, "n f"]:
@@ -82,15 +112,22 @@ def pose_features(points: Float[np.ndarray, "n k 2"]) -> Float[np.ndarray, "n f"
 
     A torso shorter than a pixel, shoulder to hip, counts as one pixel.
     """
+    joints = _seen_from_torso(points)
+    return np.where(np.isnan(joints), _average(joints), joints).reshape(len(joints), -1)
+
+
+def _seen_from_torso(points: Float[np.ndarray, "n k 2"]) -> Float[np.ndarray, "n k 2"]:
     joints = points.astype(np.float64)
     torso = joints[:, TORSO]  # two shoulders, two hips
     shoulders, hips = torso[:, :2].mean(axis=1), torso[:, 2:].mean(axis=1)
     length = np.linalg.norm(shoulders - hips, axis=1).clip(min=1)
-    joints = (joints - torso.mean(axis=1, keepdims=True)) / length[:, None, None]
+    return (joints - torso.mean(axis=1, keepdims=True)) / length[:, None, None]
+
+
+def _average(joints: Float[np.ndarray, "n k 2"]) -> Float[np.ndarray, "k 2"]:
+    """Where each joint lies where it is there; a joint that never is, in the middle."""
     missing = np.isnan(joints)
-    seen = (~missing).sum(axis=0)
-    average = np.where(missing, 0, joints).sum(axis=0) / seen.clip(min=1)
-    return np.where(missing, average, joints).reshape(len(joints), -1)
+    return np.where(missing, 0, joints).sum(axis=0) / (~missing).sum(axis=0).clip(min=1)
 
 
 def _draw_diverse(

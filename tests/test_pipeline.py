@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from augment import files, train_generator, validation
+from augment.store import Reader
 from tests.command_line import caller
 
 PEOPLE = ("--identities", 4, "--test-identities", 3, "--cameras", 2, "--per-camera", 3, "--size", "64x32")
@@ -69,7 +70,7 @@ def test_the_chain(augment, tmp_path, monkeypatch):
     run("train-reid", "data", "--out", "mixed", *REID, "--synthetic", "x.h5", "--ratio", 1)
     mixed = require_results(tmp_path / "mixed" / "results.json", *sizes)
     assert real["provenance"]["synthetic"] == []
-    assert mixed["provenance"]["synthetic"][0]["sha256"] == files.sha256(tmp_path / "x.h5")
+    assert mixed["provenance"]["synthetic"][0]["content_sha256"] == Reader(tmp_path / "x.h5").content_sha256
     assert mixed["images_seen"] > real["images_seen"]
     assert mixed["per_query"]["pid"] == real["per_query"]["pid"]
 

@@ -8,7 +8,7 @@ from augment.commands import options
 
 
 @click.command("export")
-@click.argument("synthetic", type=options.existing(), metavar="X.h5")
+@click.argument("synthetic", type=options.existing("any"), metavar="X.h5")
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option(
     "--to",

@@ -9,7 +9,7 @@ from augment.commands import options
 
 
 @click.command("inspect")
-@click.argument("synthetic", type=options.existing(), metavar="X.h5")
+@click.argument("synthetic", type=options.existing("any"), metavar="X.h5")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @click.option("--sheet", type=click.Path(dir_okay=False, path_type=Path), help="Write a contact sheet of images (PNG).")
 @click.option(

@@ -15,7 +15,8 @@ from augment.commands.make_data import Size
 @options.out("Run folder: checkpoint, epochs.csv, results.json.")
 # Mixing
 @click.option(
-    "--synthetic", multiple=True, type=options.existing(), metavar="X.h5", help="A synthetic set; may be repeated."
+    "--synthetic", multiple=True, type=options.existing("any"), metavar="X.h5",
+    help="A synthetic set, its folder of shards, or a selection; may be repeated.",
 )
 @click.option(
     "--ratio",

@@ -47,3 +47,11 @@ def test_contradicting_provenance_names_the_keys_nested_ones_too():
     assert "a.b" not in str(caught.value)
     with pytest.raises(ValueError, match="digest"):
         audit.require_same("x.h5", {}, {"digest": "0"}, "remake it")
+
+
+def test_names_of_test_images_among_poses_are_refused():
+    found = dataset([2, 4], [1], [3, DISTRACTOR])
+    audit.require_no_test_images(["0002_c1_0.jpg", "somewhere-else.jpg"], found, "--poses x.csv")
+    for name in ("0001_c1_0.jpg", "0003_c1_0.jpg", "0000_c1_1.jpg"):
+        with pytest.raises(ValueError, match=rf"--poses x\.csv: 1 poses are .*{name}.*--allow-test-identities"):
+            audit.require_no_test_images(["0002_c1_0.jpg", name], found, "--poses x.csv")

@@ -38,7 +38,7 @@ PLAN = Plan(
     camid=np.asarray([1, 6, 3, 1, 6]),
     source_index=np.asarray([0, 1, 2, 0, 1]),
     target_index=np.asarray([1, 2, 0, 0, 2]),
-    target_pose=np.zeros((ROWS, 18, 2), np.float32),
+    poses=np.zeros((3, 18, 2), np.float32),
     seed=np.arange(ROWS).astype(np.uint64) + np.uint64(2**63),
 )
 

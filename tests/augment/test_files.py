@@ -95,6 +95,36 @@ def test_json_round_trip_and_its_refusals(tmp_path):
         files.read_json(path)
 
 
+def test_of_several_writers_the_first_wins(tmp_path):
+    path = tmp_path / "folder" / "a.bin"
+    assert in_child(lambda: os._exit(0 if files.write_new(path, b"first") else 1)) == 0
+    assert not files.write_new(path, b"second")
+    assert path.read_bytes() == b"first"
+    assert listed(path.parent) == ["a.bin"]
+
+
+def test_a_file_that_appears_meanwhile_is_not_replaced(tmp_path, monkeypatch):
+    path = tmp_path / "a.bin"
+    sync = files.sync
+    monkeypatch.setattr(files, "sync", lambda part: (path.write_bytes(b"theirs"), sync(part)))
+    assert not files.write_new(path, b"ours")
+    assert path.read_bytes() == b"theirs"
+    assert listed(tmp_path) == ["a.bin"]
+
+
+def test_space_is_reserved_and_given_back(tmp_path):
+    path = tmp_path / "reserve"
+    for size in (2**20, 2**21, 2**12, 0):
+        files.reserve(path, size)
+        assert (path.stat().st_size, path.stat().st_blocks * 512 >= size) == (size, True)
+
+
+def test_what_cannot_be_reserved_leaves_nothing(tmp_path):
+    with pytest.raises(OSError, match="No space left"):
+        files.reserve(tmp_path / "reserve", 2**50)
+    assert listed(tmp_path) == []
+
+
 def test_sha256(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
     assert files.sha256(tmp_path / "a") == hashlib.sha256(b"abc").hexdigest()

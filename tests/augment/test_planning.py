@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 
 from augment.data.feed import Posed
-from augment.data.keypoints import TORSO
 from augment.data.records import Record
-from augment.planning import POLICIES, Budget, coverage, draw_plan, table
-from augment.policies import cluster_poses, pose_features
+from augment.planning import Budget, draw_plan, fill
+from augment.policies import POLICIES, cluster_poses
+from augment.posefile import PoseFile
+from tests.posing import pose, posed
 
 PIDS = [2, 2, 2, 2, 4, 4, 4, 8, 8, 8]
 CAMERAS = [1, 1, 2, 2, 1, 1, 2, 1, 1, 2]
 PER_IMAGE = Budget(per_image=1)
-SHAPES = np.random.default_rng(7).normal(0, 40, (8, 14, 2))  # eight poses: all joints but those of the torso
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_rows_are_consistent(split):
     assert plan.files == tuple(record.name for record in split.records)
     np.testing.assert_array_equal(plan.pid, np.asarray(PIDS)[plan.source_index])
     np.testing.assert_array_equal(plan.camid, np.asarray(CAMERAS)[plan.source_index])
-    np.testing.assert_array_equal(plan.target_pose, split.points[plan.target_index])
+    np.testing.assert_array_equal(plan.poses, split.points)
     assert (np.diff(plan.source_index) >= 0).all()
     assert len(set(plan.seed.tolist())) == len(plan)
 
@@ -123,7 +123,7 @@ def test_impossible_budgets_are_refused(split):
     three = Posed(split.records[4:], split.pixels[4:], split.points[4:])  # two identities with three images each
     with pytest.raises(ValueError, match=r"--balance: each of 2 identities has 3 images, .*; use --per-identity"):
         draw_plan(three, "random", Budget(balance=True), seed=0)
-    with pytest.raises(ValueError, match=r"--ratio 0\.01: makes no image of 10 sources"):
+    with pytest.raises(ValueError, match=r"--ratio 0\.01: makes no image of 10 real ones"):
         draw_plan(split, "random", Budget(ratio=0.01), seed=0)
     with pytest.raises(ValueError, match=r"000000_00\.jpg has 9 admitted target poses, 10 asked for"):
         draw_plan(split, "random", Budget(per_image=10), seed=0)
@@ -131,22 +131,6 @@ def test_impossible_budgets_are_refused(split):
         draw_plan(split, "same-identity", Budget(per_image=3), seed=0)
     with pytest.raises(ValueError, match="--poses upside-down: expected one of random"):
         draw_plan(split, "upside-down", PER_IMAGE, seed=0)
-
-
-def pose(shape, scale=1.0, shift=(0.0, 0.0)):
-    """One of eight poses, somewhere and of some size."""
-    joints = np.empty((18, 2))
-    joints[list(TORSO)] = [[-20, -10], [-20, 10], [20, -8], [20, 8]]
-    joints[[j for j in range(18) if j not in TORSO]] = SHAPES[shape]
-    return (joints * scale + shift).astype(np.float32)
-
-
-def posed(pids, shapes, seed=0):
-    """Images of persons in poses, each placed and scaled anyhow."""
-    rng = np.random.default_rng(seed)
-    records = tuple(Record(Path(f"{pid:04d}_{i:06d}.jpg"), pid, 1) for i, pid in enumerate(pids))
-    points = [pose(shape, rng.uniform(0.8, 1.2), rng.uniform(0, 9, 2)) for shape in shapes]
-    return Posed(records, np.zeros((len(records), 8, 4, 3), np.uint8), np.stack(points))
 
 
 @pytest.mark.parametrize("count", [1, 3, 4, 10, 13])
@@ -170,54 +154,6 @@ def test_balance_fills_identities_up_to_the_largest_ones_real_images():
     assert Counter(plan.pid.tolist()) == {2: 7 - 3, 3: 7 - 1}
     assert Counter(pids) + Counter(plan.pid.tolist()) == dict.fromkeys((1, 2, 3, 4), 7)
     assert sorted(Counter(plan.source_index[plan.pid == 2].tolist()).values()) == [1, 1, 2]
-
-
-def test_pose_features_see_neither_place_nor_size():
-    first, other = pose_features(np.stack([pose(3), pose(3, 0.5, (9, -4))])).reshape(2, 18, 2)
-    np.testing.assert_allclose(first, other, atol=1e-5)
-    np.testing.assert_allclose(first[list(TORSO)].mean(axis=0), 0, atol=1e-6)
-    np.testing.assert_allclose(first[list(TORSO)], np.array([[-20, -10], [-20, 10], [20, -8], [20, 8]]) / 40, atol=1e-6)
-
-
-def test_a_missing_joint_lies_where_it_lies_on_average():
-    points = np.stack([pose(shape) for shape in range(4)])
-    whole = pose_features(points).reshape(4, 18, 2)
-    points[1, 4] = np.nan
-    points[:, 17] = np.nan
-    partly = pose_features(points).reshape(4, 18, 2)
-    np.testing.assert_allclose(partly[1, 4], whole[[0, 2, 3], 4].mean(axis=0), atol=1e-12)
-    np.testing.assert_array_equal(partly[:, 17], 0)
-    kept = [j for j in range(18) if j not in (4, 17)]
-    np.testing.assert_array_equal(partly[:, kept], whole[:, kept])
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_clusters_are_the_poses_there_are(seed):
-    shapes = np.repeat(np.arange(4), [20, 5, 9, 2])
-    split = posed([1] * len(shapes), shapes)
-    found = cluster_poses(split.points, seed, clusters=4)
-    assert set(found.labels.tolist()) == set(range(4))
-    assert len(set(zip(shapes.tolist(), found.labels.tolist(), strict=True))) == 4
-    np.testing.assert_array_equal(found.labels[found.closest], np.arange(4))
-
-
-def test_there_are_no_more_clusters_than_poses():
-    points = np.stack([pose(shape) for shape in (0, 0, 0, 1, 1)])
-    found = cluster_poses(points, seed=0)
-    assert len(found.closest) == 2
-    assert len(set(found.labels[:3].tolist())) == len(set(found.labels[3:].tolist())) == 1
-
-
-def test_every_pose_is_in_the_cluster_of_the_nearest_mean_and_the_closest_is_closest_to_it():
-    points = np.random.default_rng(2).uniform(0, 60, (60, 18, 2)).astype(np.float32)
-    features, found = pose_features(points), cluster_poses(points, seed=4)
-    means = np.stack([features[found.labels == cluster].mean(axis=0) for cluster in range(len(found.closest))])
-    distances = np.linalg.norm(features[:, None] - means, axis=2)
-    np.testing.assert_array_equal(distances.argmin(axis=1), found.labels)
-    for cluster, closest in enumerate(found.closest):
-        rows = np.flatnonzero(found.labels == cluster)
-        distances = np.linalg.norm(features[rows] - features[rows].mean(axis=0), axis=1)
-        assert closest == rows[distances.argmin()]
 
 
 def test_canonical_shows_every_source_in_the_same_eight_poses():
@@ -264,28 +200,100 @@ def test_diverse_draws_each_pose_of_a_source_once_and_never_its_own(split):
         np.testing.assert_array_equal(targets[source], [t for t in range(10) if t != source])
 
 
-def test_the_table(split):
-    plan = draw_plan(split, "self", Budget(per_identity=12), seed=0)
-    rows = dict(line.split("  ", maxsplit=1) for line in map(str.strip, table(plan, (128, 64)).splitlines()))
-    cameras = Counter(plan.camid.tolist())
-    assert rows == {
-        "images": "36",
-        "identities": "3",
-        "of camera 1": f"{cameras[1]}",
-        "of camera 2": f"{cameras[2]}",
-        "images per identity": "12 / 12 / 12 (min / median / max)",
-        "target poses used": "10 of 10",
-        "size": f"{36 * 128 * 64 * 3 / 1e6:.1f} MB at 128 x 64",
-    }
+def filled_slowly(levels, total):
+    """Pour one drop after another, each into the first of the lowest."""
+    now = list(levels)
+    for _ in range(total):
+        now[now.index(min(now))] += 1
+    return now
 
 
-def test_coverage(split):
-    found = coverage(draw_plan(split, "random", Budget(per_image=2), seed=0))
-    assert found == {
-        "images": 20,
-        "identities": 3,
-        "cameras": 2,
-        "least_per_identity": 2 * 3,
-        "mean_per_identity": 20 / 3,
-        "most_per_identity": 2 * 4,
+@pytest.mark.parametrize("levels", [[4], [0, 0, 0], [1, 5], [9, 2, 2, 7], [3, 1, 4, 1, 5, 9, 2, 6]])
+def test_filling_goes_to_the_lowest_always(levels):
+    before = np.asarray(levels)
+    for total in range(40):
+        received = fill(before, total, np.random.default_rng(total))
+        assert received.sum() == total
+        assert received.min() >= 0
+        assert sorted(before + received) == sorted(filled_slowly(levels, total))
+        filled = (before + received)[received > 0]
+        assert total == 0 or (before + received).min() >= filled.max() - 1, "above another that got less"
+
+
+def test_what_does_not_divide_flows_anywhere():
+    drawn = [fill(np.asarray([1, 1, 1, 5]), 1, np.random.default_rng(seed)) for seed in range(40)]
+    np.testing.assert_array_equal(np.unique(drawn, axis=0), [[0, 0, 1, 0], [0, 1, 0, 0], [1, 0, 0, 0]])
+
+
+UNEVEN = {
+    (1, 1): 6,
+    (1, 2): 2,
+    (2, 1): 1,
+    (2, 2): 1,
+    (2, 3): 3,
+    (3, 2): 2,
+    (4, 1): 8,
+}  # (identity, camera): real images
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("sources", ["random", "sharpest", "most-visible"])
+def test_balance_fills_the_cameras_of_an_identity_from_below(sources, seed):
+    who = [pair for pair, images in UNEVEN.items() for _ in range(images)]
+    split = posed([pid for pid, _ in who], [0] * len(who), [camera for _, camera in who])
+    plan = draw_plan(split, "random", Budget(balance=True), seed, sources=sources)
+    made = Counter(zip(plan.pid.tolist(), plan.camid.tolist(), strict=True))
+    both = {pair: UNEVEN[pair] + made[pair] for pair in UNEVEN}
+    assert made.keys() <= UNEVEN.keys(), "a camera without a source stays without images"
+    assert Counter(pid for pid, _ in made.elements()) == {2: 8 - 5, 3: 8 - 2}
+    assert made[(3, 2)] == 6
+    assert (both[(2, 1)], both[(2, 2)], both[(2, 3)]) in {(3, 2, 3), (2, 3, 3)}, "5 real ones and 3 more over 3 cameras"
+    counts = Counter(plan.source_index.tolist())
+    for pair in made:
+        rows = [row for row, each in enumerate(who) if each == pair]
+        per_source = sorted(counts[row] for row in rows)
+        if sources == "random":
+            assert per_source[-1] - per_source[0] <= 1
+        else:
+            assert per_source[:-1] == [0] * (len(rows) - 1)
+
+
+def test_budgets_count_the_sources_but_a_ratio_the_real_images():
+    split = posed([1] * 6 + [2] * 2, [0] * 8, [1, 1, 1, 2, 2, 2, 1, 1])  # three sources: 1 in cameras 1 and 2, 2 in 1
+    images = {
+        Budget(per_image=2): 3 * 2,
+        Budget(ratio=1.5): 8 * 1.5,
+        Budget(per_identity=5): 2 * 5,
+        Budget(balance=True): 6 - 2,
     }
+    for budget, total in images.items():
+        plan = draw_plan(split, "random", budget, seed=1, sources="most-visible")
+        assert len(plan) == total
+        assert set(plan.source_index.tolist()) == ({6} if budget.balance else {0, 3, 6})
+    with pytest.raises(ValueError, match=r"0001_000000\.jpg has 7 admitted target poses, 8 asked for"):
+        draw_plan(split, "random", Budget(per_image=8), seed=1, sources="sharpest")
+    with pytest.raises(ValueError, match="--sources best: expected one of random, sharpest, most-visible"):
+        draw_plan(split, "random", PER_IMAGE, seed=1, sources="best")
+
+
+def test_poses_of_a_file_are_those_of_training_images_or_of_nobody(split):
+    names = [record.name for record in split.records]
+    others = {"z.jpg": pose(1), "a.jpg": pose(2)}
+    given = PoseFile(Path("poses.csv"), {**others, names[3]: split.points[3]}, "0" * 64)
+    plan = draw_plan(split, given, Budget(per_image=3), seed=0)
+    assert plan.files == (*names, "a.jpg", "z.jpg")
+    np.testing.assert_array_equal(plan.poses, [*split.points, others["a.jpg"], others["z.jpg"]])
+    np.testing.assert_array_equal(plan.target_index.reshape(10, 3), [[3, 10, 11]] * 10)
+    reversed_file = PoseFile(Path("other.csv"), dict(reversed(given.points.items())), "1" * 64)
+    assert draw_plan(split, reversed_file, Budget(per_image=2), seed=5).sha256 == (
+        draw_plan(split, given, Budget(per_image=2), seed=5).sha256
+    )
+    with pytest.raises(ValueError, match=r"--poses poses\.csv: .*000000_00\.jpg has 3 admitted .*, 4 asked for"):
+        draw_plan(split, given, Budget(per_image=4), seed=0)
+
+
+def test_poses_of_training_images_alone_add_no_files(split):
+    given = PoseFile(Path("poses.csv"), {split.records[row].name: split.points[row] for row in (2, 7)}, "0" * 64)
+    plan = draw_plan(split, given, PER_IMAGE, seed=0)
+    assert plan.files == tuple(record.name for record in split.records)
+    assert set(plan.target_index.tolist()) == {2, 7}

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -12,10 +13,11 @@ import pytest
 import torch
 from PIL import Image
 
-from augment import store, synthesize
+from augment import audit, files, sheets, store, synthesize
 from augment.data import keypoints
 from augment.data.images import read_image
 from augment.data.read import read_data
+from augment.data.records import DISTRACTOR
 from augment.interruption import Preempted
 from augment.synthesize import SynthesizeConfig, run
 from generators import checkpoint
@@ -29,7 +31,7 @@ CONFIG = SynthesizeConfig(ratio=0.5, batch=8)
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
-    monkeypatch.setattr(store, "SHARD_ROWS", 8)
+    monkeypatch.setattr(store.shards, "SHARD_ROWS", 8)
 
 
 def save_generator(path, data, seed=0):
@@ -216,9 +218,45 @@ def test_progress_ends_at_the_total(pedestrians, generator, tmp_path):
     assert seen[-1] == (len(store.Reader(made)),) * 2
 
 
+def test_a_folder_keeps_its_shards(pedestrians, generator, whole, tmp_path, monkeypatch):
+    log = []
+    folder = run(CONFIG, pedestrians, generator, tmp_path / "x", device="cpu")
+    reader, expected = store.Reader(folder), store.Reader(whole)
+    assert reader.content_sha256 == expected.content_sha256
+    assert not [path for path in folder.iterdir() if path.name == ".reserve"]
+    run(CONFIG, pedestrians, generator, folder, device="cpu", log=log.append)
+    assert log == ["already done"]
+    store.shard_path(folder, 1).unlink()
+    assert run(CONFIG, pedestrians, generator, folder, device="cpu") == folder
+    assert store.Reader(folder).damaged() == []
+    with pytest.raises(ValueError, match=r"another configuration \(config\.seed, .*plan_sha256 differ\)"):
+        run(replace(CONFIG, seed=1), pedestrians, generator, folder, device="cpu")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ValueError, match="--force: 2 processes would remove each other's work"):
+        run(CONFIG, pedestrians, generator, folder, device="cpu", force=True)
+
+
+def test_a_damaged_shard_is_named_and_made_again_alone(pedestrians, generator, whole, tmp_path, monkeypatch):
+    out, log = tmp_path / "x.h5", []
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(store, "merge", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        run(CONFIG, pedestrians, generator, out, device="cpu")
+    path = store.shard_path(store.shard_folder(out), 1)
+    with h5py.File(path, "r+") as file:
+        file["images"][3, 5, 5, 0] ^= 1
+    made = []
+    monkeypatch.setattr(synthesize, "generate", lambda *a, made=made, generate=synthesize.generate: (
+        made.append(a[1]), generate(*a)
+    )[1])  # fmt: skip
+    run(CONFIG, pedestrians, generator, out, device="cpu", log=log.append)
+    assert any("part-00001.h5: damaged (checksum differs); it is made again" in line for line in log)
+    np.testing.assert_array_equal(np.concatenate(made), np.arange(8, 16))
+    assert store.Reader(out).content_sha256 == store.Reader(whole).content_sha256
+
+
 def test_mistakes(pedestrians, generator, tmp_path):
-    with pytest.raises(ValueError, match=r"--out .*: expected a file name that ends in \.h5"):
-        run(CONFIG, pedestrians, generator, tmp_path / "x", device="cpu")
+    with pytest.raises(ValueError, match=r"--out .*: expected a file name that ends in \.h5, or a folder's name"):
+        run(CONFIG, pedestrians, generator, tmp_path / "x.hdf5", device="cpu")
     foreign = tmp_path / "thesis.h5"
     with h5py.File(foreign, "w") as file:
         file["measurements"] = np.arange(3)
@@ -260,17 +298,134 @@ def test_budgets_and_policies_reach_the_plan(pedestrians, generator):
         synthesize.prepare(SynthesizeConfig(per_image=1, balance=True), pedestrians, generator, device="cpu")
 
 
-@pytest.mark.parametrize("option", [("--per-identity", "5"), ("--balance",)])
-def test_the_command_prints_the_plan_and_makes_nothing(pedestrians, tmp_path, option, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
+def test_sources_reach_the_plan_and_its_provenance_if_asked_for(pedestrians, generator):
+    one_each = SynthesizeConfig(per_image=2, sources="most-visible")
+    job = synthesize.prepare(one_each, pedestrians, generator, device="cpu")
+    groups = {(record.pid, record.camid) for record in job.split.records}
+    assert Counter(zip(job.plan.pid.tolist(), job.plan.camid.tolist(), strict=True)) == dict.fromkeys(groups, 2)
+    assert job.provenance["config"]["sources"] == "most-visible"
+    job = synthesize.prepare(CONFIG, pedestrians, generator, device="cpu")
+    assert {"balance", "sources", "allow_test_identities", "poses_sha256"}.isdisjoint(job.provenance["config"])
+    assert audit.TEST_IDENTITIES not in job.provenance
+
+
+def usable_points(data, split="train"):
+    dataset = read_data(data)
+    points = keypoints.dataset_points(dataset)
+    return {record.name: points[record.name] for record in keypoints.usable(getattr(dataset, split), points)}
+
+
+def test_poses_of_a_file(pedestrians, generator, tmp_path):
+    """A training image's pose under another name gives that very image; on the sheet it has no true one."""
+    names, poses = zip(*sorted(usable_points(pedestrians).items()), strict=True)
+    given = keypoints.write_annotation(tmp_path / "poses.csv", {"nobody.jpg": poses[4], names[7]: poses[7]})
+    config = SynthesizeConfig(str(given), ratio=0.4, batch=8)
+    out = run(config, pedestrians, generator, tmp_path / "x.h5", device="cpu")
+    reader = store.Reader(out)
+    assert reader.files == [*names, "nobody.jpg"]
+    assert {reader.target_name(row) for row in range(len(reader))} == {"nobody.jpg", names[7]}
+    assert reader.attributes["config"]["poses"] == "file", "wherever the file lies"
+    assert reader.attributes["config"]["poses_sha256"] == files.sha256(given)
+    job = synthesize.prepare(config, pedestrians, generator, device="cpu")
+    rows = np.flatnonzero(job.plan.target_index == len(names))[:6]
+    same = replace(job.plan, target_index=np.full(len(job.plan), 4))
+    np.testing.assert_array_equal(synthesize.generate(job, rows), synthesize.generate(replace(job, plan=same), rows))
+    for row in synthesize.sheet_rows(reader, job.split, len(reader)):
+        drawn = [np.array_equal(row[1], sheets.draw_skeleton(poses[index], reader.size)) for index in (4, 7)]
+        assert sum(drawn) == 1
+        assert row[3] is None or drawn == [False, True]
+
+    again = run(config, pedestrians, generator, out, device="cpu", log=(log := []).append)
+    assert (again, log) == (out, ["already done"])
+    keypoints.write_annotation(given, {"nobody.jpg": poses[5], names[7]: poses[7]})
+    with pytest.raises(ValueError, match=r"x\.h5: .*config\.poses_sha256"):
+        run(config, pedestrians, generator, out, device="cpu")
+
+
+def test_poses_of_test_images_are_refused(pedestrians, generator, tmp_path):
+    name, pose = next(iter(usable_points(pedestrians, "gallery").items()))
+    given = keypoints.write_annotation(tmp_path / "poses.csv", {"nobody.jpg": pose, name: pose})
+    config = SynthesizeConfig(str(given), per_image=1)
+    with pytest.raises(ValueError, match=rf"poses\.csv: 1 poses .*{name}.*--allow-test-identities"):
+        synthesize.prepare(config, pedestrians, generator, device="cpu")
+    config = replace(config, allow_test_identities=True)
+    job = synthesize.prepare(config, pedestrians, generator, device="cpu")
+    assert {job.plan.files[target] for target in job.plan.target_index} == {"nobody.jpg", name}
+    with pytest.raises(ValueError, match="--poses upside-down: neither a policy"):
+        synthesize.prepare(SynthesizeConfig("upside-down", per_image=1), pedestrians, generator, device="cpu")
+
+
+def test_test_identities_are_sources_only_if_asked_for_and_the_set_says_so(pedestrians, generator, tmp_path):
     dataset = read_data(pedestrians)
-    real = Counter(record.pid for record in keypoints.usable(dataset.train, keypoints.dataset_points(dataset)))
-    words = ["synthesize", pedestrians, "--generator", "copy", "--out", "x.h5", "--device", "cpu", "--poses", "diverse"]
-    outcome = caller(monkeypatch, capsys)(*words, *option, "--plan")
+    config = replace(CONFIG, allow_test_identities=True)
+    out = run(config, pedestrians, generator, tmp_path / "x.h5", device="cpu")
+    reader = store.Reader(out)
+    assert reader.attributes[audit.TEST_IDENTITIES] is True
+    pids = {record.pid for record in (*dataset.train, *dataset.query)}
+    assert set(reader.pid.tolist()) == pids, "distractors are nobody"
+    assert DISTRACTOR in {record.pid for record in dataset.gallery}
+    usable = {**usable_points(pedestrians), **usable_points(pedestrians, "query")}
+    assert usable.keys() < set(reader.files)
+    with pytest.raises(ValueError, match=r"config\.allow_test_identities \(True there, None here\)"):
+        run(CONFIG, pedestrians, generator, out, device="cpu")
+    assert {"test_digest", "test_points_digest"} <= reader.attributes["config"].keys()
+
+
+def test_identities_in_both_splits_are_refused_unless_test_identities_are_asked_for(pedestrians, tmp_path):
+    train = sorted((pedestrians / "bounding_box_train").glob("*.jpg"))
+    lines = [f"{path},{int(path.name[:4])},1,{'gallery' if row % 2 else 'train'}" for row, path in enumerate(train)]
+    (tmp_path / "manifest.csv").write_text("\n".join(["path,pid,camid,split", *lines]) + "\n")
+    annotation = {"annotation": pedestrians / "market-annotation-train.csv", "device": "cpu"}
+    with pytest.raises(ValueError, match="are both in training and in query or gallery"):
+        synthesize.prepare(CONFIG, tmp_path / "manifest.csv", Path("copy"), **annotation)
+    allowed = replace(CONFIG, allow_test_identities=True)
+    job = synthesize.prepare(allowed, tmp_path / "manifest.csv", Path("copy"), **annotation)
+    assert [record.name for record in job.split.records] == sorted(usable_points(pedestrians))
+
+
+def test_the_time_is_that_of_a_warm_batch_for_each_image(pedestrians, generator, monkeypatch):
+    config = SynthesizeConfig(per_image=1, batch=8)
+    job = synthesize.prepare(config, pedestrians, generator, device="cpu")
+    clock, asked = [0.0], []
+
+    def generate(job, rows, precision):
+        clock[0] += 0.5 * len(rows) if asked else 100  # the first batch is slow
+        asked.append((rows.tolist(), precision))
+
+    monkeypatch.setattr(synthesize, "generate", generate)
+    monkeypatch.setattr(synthesize.time, "perf_counter", lambda: clock[0])
+    assert synthesize.estimate_seconds(job, config) == 0.5 * len(job.plan)
+    assert asked == [(list(range(8)), "fp32"), (list(range(8, 16)), "fp32")]
+    asked.clear()
+    assert synthesize.estimate_seconds(job, replace(config, batch=1000)) == 0.5 * len(job.plan)
+    assert [rows for rows, _ in asked] == [list(range(len(job.plan)))] * 2, "one batch is all there is"
+
+
+@pytest.fixture
+def words(pedestrians, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return ["synthesize", pedestrians, "--generator", "copy", "--out", "x.h5", "--device", "cpu", "--poses", "diverse"]
+
+
+@pytest.mark.parametrize("option", [("--per-identity", "5"), ("--balance",), ("--balance", "--plan")])
+def test_a_dry_run_prints_the_plan_and_makes_nothing(words, pedestrians, tmp_path, option, monkeypatch, capsys):
+    real = Counter(int(name[:4]) for name in usable_points(pedestrians))
+    outcome = caller(monkeypatch, capsys)(*words, *option, "--dry-run")
     lacking = sum(max(real.values()) - images for images in real.values())
     images = 5 * len(real) if option[0] == "--per-identity" else lacking
     assert outcome.code == 0, outcome.err
-    lines = [line.split() for line in outcome.out.splitlines()]
-    assert lines[0] == ["images", f"{images}"]
-    assert lines[-1] == ["size", f"{images * 128 * 64 * 3 / 1e6:.1f}", "MB", "at", "128", "x", "64"]
+    rows = dict(line.strip().split("  ", maxsplit=1) for line in outcome.out.splitlines())
+    assert rows["images"] == f"{images}"
+    size = f"{images * 128 * 64 * 3 / 1e6:.1f} MB of 128 x 64 pixels, {2 * images * 128 * 64 * 3 / 1e6:.1f} MB while"
+    assert rows["size"].startswith(size)
+    assert rows["time"].endswith("(cpu, fp32, batch 64, 1 process)")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_plan_is_printed_before_it_is_carried_out(words, monkeypatch, capsys):
+    augment = caller(monkeypatch, capsys)
+    planned = augment(*words, "--ratio", 0.3, "--dry-run").out.splitlines()
+    outcome = augment(*words, "--ratio", 0.3, "--plan")
+    assert (outcome.code, outcome.out) == (0, "x.h5\n")
+    assert outcome.err.splitlines()[: len(planned) - 1] == planned[:-1], "but for the time"
+    assert f"{len(store.Reader(Path('x.h5')))}" == planned[0].split()[1]

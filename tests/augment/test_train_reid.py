@@ -49,11 +49,11 @@ def synthesize(path, data, *, files=None, data_digest=None):
     index = np.arange(len(records))
     plan = Plan(
         files=tuple(files or [record.name for record in records]),
+        poses=np.zeros((len(records), 18, 2), np.float32),
         pid=np.array([record.pid for record in records]),
         camid=np.array([record.camid for record in records]),
         source_index=index,
         target_index=index[::-1].copy(),
-        target_pose=np.zeros((len(records), 18, 2), np.float32),
         seed=index.astype(np.uint64),
     )
     provenance = {
@@ -116,7 +116,7 @@ def test_a_kill_between_row_and_checkpoint_leaves_no_row_twice(data, tmp_path, m
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("augment.train_reid._publish", die)
+        patch.setattr("augment.reid_training._publish", die)
         with pytest.raises(KeyboardInterrupt):
             run(SMALL, data, tmp_path / "run", device="cpu")
     run(SMALL, data, tmp_path / "run", device="cpu")
