@@ -1,11 +1,12 @@
 """Leakage and integrity checks, shared by every stage: a failed check is a hard error, never a warning."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from augment.data.records import DISTRACTOR, DataSet, Record
 
-
+DIGEST = re.compile(r"[0-9a-f]{64}")
 TEST_IDENTITIES = "test_identities"  # the stamp of sets that may show people of query or gallery
 
 
@@ -110,4 +111,6 @@ def _some(pids: Iterable[int], most: int = 5) -> str:
 
 def _short(value: Any) -> str:
     text = str(value)
-    return text if len(text) <= 16 else text[:12] + "..."
+    if DIGEST.fullmatch(text):
+        return text[:12] + "..."
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -7,7 +7,23 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from jaxtyping import install_import_hook
 
 install_import_hook(
-    ["generators", "reid", "augment.data", "augment.planning", "augment.policies", "augment.coverage", "augment.sources", "augment.posefile", "augment.comparison"],
+    [
+        "generators",
+        "reid",
+        "augment.data",
+        "augment.planning",
+        "augment.policies",
+        "augment.coverage",
+        "augment.sources",
+        "augment.posefile",
+        "augment.expressions",
+        "augment.filtering",
+        "augment.importing",
+        "augment.image_table",
+        "augment.merging",
+        "augment.replacing",
+        "augment.comparison",
+    ],
     "beartype.beartype",
 )
 
