@@ -24,7 +24,12 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "explain": ("explain", "Draw what a generator does inside: attention, correspondence, refinement."),
     "synthesize": ("synthesize", "Generate a synthetic set: identities in new poses, as HDF5."),
     "inspect": ("inspect", "Summarise a synthetic set and its provenance."),
+    "verify": ("verify", "Check a synthetic set: structure, checksums, provenance."),
+    "merge": ("merge", "Join shards, or several sets, into one file."),
     "export": ("export", "Write a synthetic set as images for other frameworks."),
+    "import": ("import_images", "Make a synthetic set of another generator's images."),
+    "score": ("score", "Measure the images of a synthetic set: identity, pose, sharpness."),
+    "filter": ("filter", "Select images of a set by their scores, with a control."),
     "train-reid": ("train_reid", "Train a torchreid model on real, or real and synthetic, images."),
     "doctor": ("doctor", "Show versions, devices and weights, with remedies for what is missing."),
 }

@@ -24,6 +24,7 @@ ARTEFACTS: dict[str, tuple[str, ...]] = {
     ),
     "import-checkpoint": ("generator.safetensors",),
     "train-reid": ("checkpoint.safetensors", "epochs.csv"),
+    "score-reid": ("fold-*.safetensors", "epochs-*.csv"),
     "demo": ("data", "generator", "reid", "synthetic.h5", "synthetic.shards", "synthetic.png", "report.html"),
 }  # fmt: skip
 LIBRARIES = ("torch", "torchvision", "torchreid", "numpy", "h5py", "pillow", "opencv-python-headless")

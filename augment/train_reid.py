@@ -14,21 +14,20 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from augment import audit, files, interruption, runs
+from augment import audit, files, runs
 from augment.data.images import require_readable
 from augment.data.read import read_data
-from augment.data.records import DataSet, Record, digest
+from augment.data.records import DataSet, digest
 from augment.devices import pick_device
-from augment.journal import Journal
+from augment.reid_training import file_source, init_file, train_in_files
 from augment.store import Reader
-from reid import checkpoint, torchreid_api
 from reid.dataset import MixedDataset
 from reid.features import extract_features
 from reid.metrics import Evaluation, distance_matrix, evaluate
 from reid.mixing import MixPolicy, mix
 from reid.results import results
 from reid.sources import FileSource, cameras, identities
-from reid.training import FREE_OPTIONS, ReidConfig, train
+from reid.training import FREE_OPTIONS, ReidConfig
 
 STAGE = "train-reid"
 MATCHES = ("epochs", "iterations")
@@ -104,9 +103,12 @@ def run(
         log("already done")
         return folder.results_path
     log(f"{job}, {job.training.model} on {compute}")
-    model, header = _train(job.training, job.images, out, str(compute), progress, log)
+    weights, journal = out / "checkpoint.safetensors", out / "epochs.csv"
+    model, header = train_in_files(
+        job.training, job.images, weights, journal, device=str(compute), progress=progress, log=log
+    )
 
-    query, gallery = _source(job.dataset.query), _source(job.dataset.gallery)
+    query, gallery = file_source(job.dataset.query), file_source(job.dataset.gallery)
     evaluation = _evaluate(config, model, query, gallery, str(compute))
     log(f"mAP {evaluation.mAP:.1%}, rank-1 {evaluation.cmc[0]:.1%}")
     found = results(
@@ -115,7 +117,7 @@ def run(
         query_camids=cameras(query),
         num_gallery=len(gallery),
         config=_plain(config),
-        provenance=job.provenance | {"checkpoint_sha256": files.sha256(out / "checkpoint.safetensors")},
+        provenance=job.provenance | {"checkpoint_sha256": files.sha256(weights)},
         images_seen=header["images_seen"],
         iterations=header["iterations"],
         seconds=header["seconds"],
@@ -123,66 +125,9 @@ def run(
     return folder.finish(found)
 
 
-def _train(
-    training: ReidConfig,
-    images: MixedDataset,
-    out: Path,
-    device: str,
-    progress: Callable[[int, int], None] | None,
-    log: Callable[[str], None],
-) -> tuple[nn.Module, dict[str, Any]]:
-    """The trained model, and the header of its checkpoint: what was done to get there."""
-    path = out / "checkpoint.safetensors"
-    resume = path.read_bytes() if path.exists() else None
-    done = _epochs_done(path, resume)
-    if done:
-        log(f"continuing after epoch {done} of {training.epochs}")
-    journal = Journal(out / "epochs.csv", "epoch", done)
-
-    def on_epoch(row: dict[str, Any]) -> None:
-        journal.add(row)
-        journal.write()
-
-    with interruption.on_sigterm() as sigterm:
-
-        def on_step(seen: int, total: int) -> None:
-            if progress is not None:
-                progress(seen, total)
-            sigterm.raise_if_requested(f"{out} (whole epochs)")
-
-        try:
-            model = train(
-                training,
-                images,
-                num_classes=images.num_classes,
-                device=device,
-                resume=resume,
-                on_checkpoint=lambda data: _publish(path, data),
-                on_epoch=on_epoch,
-                progress=on_step,
-            )
-        except RuntimeError:  # a scheduler signals the loader's workers too, whose end the loader reports first
-            sigterm.raise_if_requested(f"{out} (whole epochs)")
-            raise
-    return model, checkpoint.from_bytes(path.read_bytes()).header
-
-
-def _epochs_done(path: Path, data: bytes | None) -> int:
-    if data is None:
-        return 0
-    try:
-        return int(checkpoint.from_bytes(data).header["epoch"])
-    except (ValueError, KeyError) as error:
-        raise ValueError(f"{path}: no checkpoint of this run ({error}); start afresh with --force") from None
-
-
-def _publish(path: Path, data: bytes) -> None:
-    files.write_atomic(path, data)
-
-
 def _images(config: TrainReidConfig, dataset: DataSet, readers: Sequence[Reader]) -> tuple[MixedDataset, ReidConfig]:
     """The training list, and the options of the training with the length of an epoch filled in."""
-    real = _source(dataset.train)
+    real = file_source(dataset.train)
     items = mix(real, readers, config.mixing)
     training = config.training
     if config.match == "iterations":
@@ -205,12 +150,6 @@ def _evaluate(
     distances = distance_matrix(query_features, gallery_features, config.metric)
     pids, camids = (identities(query), identities(gallery)), (cameras(query), cameras(gallery))
     return evaluate(distances, *pids, *camids)
-
-
-def _source(records: Sequence[Record]) -> FileSource:
-    """Images in the order of their names, which does not depend on the file system."""
-    records = sorted(records, key=lambda record: (record.name, record.pid, record.camid))
-    return FileSource([r.path for r in records], [r.pid for r in records], [r.camid for r in records])
 
 
 def _require_queries(dataset: DataSet) -> None:
@@ -240,9 +179,10 @@ def _open_set(path: Path, dataset: DataSet) -> Reader:
         raise ValueError(
             f"{path}: one part of an unfinished set; run `augment synthesize` to its end and give its X.h5"
         )
+    audit.require_no_test_identities(str(path), reader.attributes)
     remedy = "synthesize from this training split"
     audit.require_same(str(path), reader.attributes, {"data_digest": dataset.digest}, remedy)
-    used = {reader.files[index] for index in np.union1d(reader.source_index, reader.target_index)}
+    used = reader.used_files()
     named = {record.name: record for record in (*dataset.query, *dataset.gallery)}
     audit.require_training_only([named[name] for name in sorted(used & named.keys())], dataset, str(path))
     return reader
@@ -250,7 +190,7 @@ def _open_set(path: Path, dataset: DataSet) -> Reader:
 
 def _provenance(config: TrainReidConfig, dataset: DataSet, readers: Sequence[Reader]) -> dict[str, Any]:
     """What the result rests on. With a portion of the real images, the generator has seen the withheld ones too."""
-    weights = _init_file(config.training)
+    weights = init_file(config.training)
     scarce = config.mixing.portion < 1 and len(readers) > 0
     return {
         "data_digest": dataset.digest,
@@ -259,10 +199,11 @@ def _provenance(config: TrainReidConfig, dataset: DataSet, readers: Sequence[Rea
         "synthetic": [
             {
                 "name": reader.path.name,
-                "sha256": files.sha256(reader.path),
+                "content_sha256": reader.content_sha256,
                 "images": len(reader),
                 "plan_sha256": reader.attributes["plan_sha256"],
                 "generator": reader.attributes["generator"],
+                "selection": reader.attributes.get("selection"),
             }
             for reader in readers
         ],
@@ -277,20 +218,10 @@ def _determining(config: TrainReidConfig, provenance: dict[str, Any]) -> dict[st
     training = {key: value for key, value in options.pop("training").items() if key not in (*FREE_OPTIONS, "init")}
     mixing = {f"mixing_{key}": value for key, value in options.pop("mixing").items()}
     inputs = {key: provenance[key] for key in ("data_digest", "test_digest", "init_sha256")}
-    sets = [entry["sha256"] for entry in provenance["synthetic"]]
+    sets = [entry["content_sha256"] for entry in provenance["synthetic"]]
     return training | mixing | options | inputs | {"synthetic_sha256": sets}
 
 
 def _plain(config: TrainReidConfig) -> dict[str, Any]:
     """The configuration as JSON values."""
     return json.loads(json.dumps(asdict(config)))
-
-
-def _init_file(training: ReidConfig) -> Path | None:
-    """The file that the training starts from, if any."""
-    if training.init == "random":
-        return None
-    path = torchreid_api.imagenet_file(training.model) if training.init == "imagenet" else Path(training.init)
-    if not path.is_file():
-        raise ValueError(f"init {path}: no such file; give random, imagenet or the path of a file of weights")
-    return path

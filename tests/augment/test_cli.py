@@ -24,6 +24,7 @@ from augment import cli, planning, store
 from augment.commands import options
 from augment.data.pedestrians import PedestriansConfig
 from augment.plan import Plan
+from augment.sources import SOURCES
 from augment.synthesize import SynthesizeConfig
 from augment.train_generator import TrainGeneratorConfig
 from augment.train_reid import TrainReidConfig
@@ -442,7 +443,10 @@ def test_choices_are_those_of_the_stages():
         assert isinstance(found.type, click.Choice)
         return set(found.type.choices)
 
-    assert choices("synthesize", "poses") == set(planning.POLICIES)
+    assert choices("synthesize", "sources") == set(SOURCES)
+    (poses,) = (p for p in command("synthesize").params if p.name == "poses")
+    assert isinstance(poses, click.Option)
+    assert all(f"{name} " in f"{poses.help} " or f"{name}," in str(poses.help) for name in planning.POLICIES)
     assert set(options.BASELINES) == {name for name, system in SYSTEMS.items() if not system.objective}
     text = (GOLDEN / "train-generator.txt").read_text()
     assert all(name in text for name in (*PRESETS, *(name for name, system in SYSTEMS.items() if system.objective)))
@@ -461,9 +465,8 @@ def test_no_option_is_forgotten():
 
 
 def test_inspect_finds_damage(augment, tmp_path):
-    plan = Plan(
-        ("a.jpg",), *(np.zeros(2, int) for _ in range(4)), np.zeros((2, 18, 2), np.float32), np.zeros(2, np.uint64)
-    )
+    zeros = [np.zeros(2, int) for _ in range(4)]
+    plan = Plan(("a.jpg",), np.zeros((1, 18, 2), np.float32), *zeros, np.zeros(2, np.uint64))
     path = tmp_path / "x.h5"
     attributes = store.begin(store.shard_folder(path), plan, {"config": {}, "generator": {}, "versions": {}})
     store.write_shard(store.shard_folder(path), 0, plan, np.zeros((2, 8, 4, 3), np.uint8), attributes)

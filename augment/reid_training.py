@@ -1,0 +1,103 @@
+"""What stages that train re-ID networks share: a training that lives in two files, and goes on from them.
+
+X.safetensors   the training state after the last epoch; it knows how to rebuild the network
+X.csv           loss, accuracy, learning rate, a row an epoch
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from augment import files, interruption
+from augment.data.records import Record
+from augment.journal import Journal
+from reid import checkpoint, torchreid_api
+from reid.dataset import MixedDataset
+from reid.sources import FileSource
+from reid.training import ReidConfig, train
+
+
+def train_in_files(
+    training: ReidConfig,
+    images: MixedDataset,
+    path: Path,
+    journal_path: Path,
+    *,
+    device: str,
+    progress: Callable[[int, int], None] | None = None,
+    log: Callable[[str], None] = lambda line: None,
+    remedy: str = "start afresh with --force",
+) -> tuple[nn.Module, dict[str, Any]]:
+    """Train, or go on from the checkpoint `path`; the model, and the checkpoint's header: what was done to get there.
+
+    Raises:
+        ValueError: `path` is no checkpoint of this training; the message ends with `remedy`.
+        Preempted: stopped by SIGTERM; the epochs done are saved.
+    """
+    resume = path.read_bytes() if path.exists() else None
+    done = _epochs_done(path, resume, remedy)
+    if 0 < done < training.epochs:
+        log(f"continuing after epoch {done} of {training.epochs}")
+    journal = Journal(journal_path, "epoch", done)
+
+    def on_epoch(row: dict[str, Any]) -> None:
+        journal.add(row)
+        journal.write()
+
+    with interruption.on_sigterm() as sigterm:
+
+        def on_step(seen: int, total: int) -> None:
+            if progress is not None:
+                progress(seen, total)
+            sigterm.raise_if_requested(f"{path.parent} (whole epochs)")
+
+        try:
+            model = train(
+                training,
+                images,
+                num_classes=images.num_classes,
+                device=device,
+                resume=resume,
+                on_checkpoint=lambda data: _publish(path, data),
+                on_epoch=on_epoch,
+                progress=on_step,
+            )
+        except RuntimeError:  # a scheduler signals the loader's workers too, whose end the loader reports first
+            sigterm.raise_if_requested(f"{path.parent} (whole epochs)")
+            raise
+    return model, checkpoint.from_bytes(path.read_bytes()).header
+
+
+def file_source(records: Sequence[Record]) -> FileSource:
+    """Images in the order of their names, which does not depend on the file system."""
+    records = sorted(records, key=lambda record: (record.name, record.pid, record.camid))
+    return FileSource([r.path for r in records], [r.pid for r in records], [r.camid for r in records])
+
+
+def init_file(training: ReidConfig) -> Path | None:
+    """The file that a training starts from, if any.
+
+    Raises:
+        ValueError: it is not there.
+    """
+    if training.init == "random":
+        return None
+    path = torchreid_api.imagenet_file(training.model) if training.init == "imagenet" else Path(training.init)
+    if not path.is_file():
+        raise ValueError(f"init {path}: no such file; give random, imagenet or the path of a file of weights")
+    return path
+
+
+def _epochs_done(path: Path, data: bytes | None, remedy: str) -> int:
+    if data is None:
+        return 0
+    try:
+        return int(checkpoint.from_bytes(data).header["epoch"])
+    except (ValueError, KeyError) as error:
+        raise ValueError(f"{path}: no checkpoint of this run ({error}); {remedy}") from None
+
+
+def _publish(path: Path, data: bytes) -> None:
+    files.write_atomic(path, data)
