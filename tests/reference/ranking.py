@@ -3,16 +3,20 @@
 import math
 
 
-def average_precision(row, query_pid, gallery_pids, query_camid, gallery_camids):
-    """Average precision, inverse negative penalty and the place of the first hit; None without a match."""
+def ranking(row, query_pid, gallery_pids, query_camid, gallery_camids):
+    """The images that are searched, nearest first."""
     gallery = [
         index
         for index, (pid, camid) in enumerate(zip(gallery_pids, gallery_camids, strict=True))
         if pid != -1 and not (pid == query_pid and camid == query_camid)
     ]
-    ranking = sorted(gallery, key=lambda index: (row[index], index))
+    return sorted(gallery, key=lambda index: (row[index], index))
+
+
+def average_precision(row, query_pid, gallery_pids, query_camid, gallery_camids):
+    """Average precision, inverse negative penalty and the place of the first hit; None without a match."""
     precisions, places = [], []
-    for place, index in enumerate(ranking, start=1):
+    for place, index in enumerate(ranking(row, query_pid, gallery_pids, query_camid, gallery_camids), start=1):
         if gallery_pids[index] == query_pid:
             places.append(place)
             precisions.append(len(places) / place)

@@ -9,7 +9,16 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from reid.metrics import distance_matrix, evaluate
+from reid import metrics
+from reid.metrics import (
+    Gallery,
+    distance_blocks,
+    distance_matrix,
+    evaluate,
+    evaluate_blocks,
+    evaluate_features,
+    pair_distances,
+)
 from reid.torchreid_api import torchreid
 from tests.reference import ranking
 
@@ -86,6 +95,18 @@ def test_equals_its_twin_with_ties_and_junk(problem):
     assert np.nanmean(found.rank1) == pytest.approx(cmc[0])
 
 
+@settings(deadline=None, max_examples=100)
+@given(problems(junk=True, grey_levels=4), st.integers(1, 50))
+def test_rankings_are_those_of_the_twin(problem, count):
+    distances, query_pids, gallery_pids, query_camids, gallery_camids = problem
+    gallery = Gallery.of(gallery_pids, gallery_camids)
+    for row, pid, camid in zip(distances, query_pids.tolist(), query_camids.tolist(), strict=True):
+        expected = ranking.ranking(row, pid, gallery_pids, camid, gallery_camids)
+        assert gallery.ranking(row, pid, camid, count).tolist() == expected[:count]
+        hits = [place for place, image in enumerate(expected) if gallery_pids[image] == pid]
+        assert gallery.places(row, pid, camid).tolist() == hits
+
+
 @settings(deadline=None, max_examples=50)
 @given(problems(junk=True))
 def test_only_the_order_of_distances_counts(problem):
@@ -139,6 +160,12 @@ def test_queries_without_a_match_do_not_count():
     assert np.isnan(found.ap).tolist() == np.isnan(found.rank1).tolist() == [False, True]
 
 
+def test_a_junk_query_has_no_match():
+    labels = np.array([1, -1]), np.array([1, -1]), np.array([0, 0]), np.array([1, 1])
+    found = evaluate(np.array([[0.0, 1.0], [1.0, 0.0]]), *labels)
+    assert (found.num_valid, found.ap[0]) == (1, 1)
+
+
 def test_no_match_at_all_is_an_error():
     with pytest.raises(ValueError, match=r"none of the 1 queries .* check the identities"):
         evaluate(np.zeros((1, 2)), np.array([1]), np.array([1, 2]), np.array([0]), np.array([0, 0]))
@@ -158,12 +185,173 @@ def test_distances_are_torchreids(metric):
     np.testing.assert_allclose(distance_matrix(query, gallery, metric), expected.numpy(), rtol=1e-5, atol=1e-5)
 
 
-def test_distances_in_blocks_are_the_same(monkeypatch):
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+@pytest.mark.parametrize("part_bytes", [1, 8 * 8 * 7, 2**20])
+@pytest.mark.parametrize("block", [1, 7, 50, 99])
+def test_distances_in_blocks_are_the_same(monkeypatch, block, part_bytes, metric):
     features = np.random.default_rng(0).normal(size=(50, 8)).astype(np.float32)
-    whole = distance_matrix(features, features)
-    monkeypatch.setattr("reid.metrics.BLOCK_BYTES", 8 * 50 * 7)
-    np.testing.assert_allclose(distance_matrix(features, features), whole, atol=1e-6)
-    assert np.diag(whole) == pytest.approx(np.zeros(50), abs=1e-6)
+    whole = distance_matrix(features, features[:30], metric)
+    monkeypatch.setattr(metrics, "PART_BYTES", part_bytes)
+    blocks = list(distance_blocks(features, features[:30], metric, block))
+    assert [len(rows) for rows in blocks] == [min(block, 50 - start) for start in range(0, 50, block)]
+    np.testing.assert_allclose(np.concatenate(blocks), whole, atol=1e-6)
+    assert whole.dtype == np.float32
+
+
+def test_blocks_are_as_large_as_the_memory_that_they_may_take(monkeypatch):
+    monkeypatch.setattr(metrics, "BLOCK_BYTES", 4 * 30 * 7)
+    features = np.zeros((50, 8))
+    assert [len(rows) for rows in distance_blocks(features, features[:30])] == [7] * 7 + [1]
+    assert [rows.shape for rows in distance_blocks(features, np.zeros((400, 8)))] == [(1, 400)] * 50
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_distances_to_oneself_are_0_and_the_matrix_is_symmetric(metric):
+    features = 100 + np.random.default_rng(0).normal(size=(50, 8)).astype(np.float32)
+    distances = distance_matrix(features, features, metric)
+    assert (distances >= 0).all()
+    np.testing.assert_allclose(np.diag(distances), 0, atol=1e-9)
+    np.testing.assert_allclose(distances, distances.T, rtol=1e-6)
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_distances_of_pairs_are_entries_of_the_matrix(monkeypatch, metric):
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(30, 8)).astype(np.float32)
+    first, second = rng.integers(0, 30, (2, 100))
+    monkeypatch.setattr(metrics, "PART_BYTES", 8 * 8 * 7)
+    found = pair_distances(features, metrics.squared_lengths(features), first, second, metric)
+    np.testing.assert_allclose(found, distance_matrix(features, features, metric)[first, second], atol=1e-6)
+
+
+def test_a_feature_of_zeros_is_at_cosine_distance_1():
+    assert distance_matrix(np.zeros((1, 2)), np.array([[0.0, 0.0], [3.0, 4.0]]), "cosine").tolist() == [[1, 1]]
+
+
+def crowd(seed, num_query=60, num_gallery=300):
+    """Features of persons, identities and cameras, as `evaluate_features` takes them."""
+    rng = np.random.default_rng(seed)
+    query_pids, gallery_pids = rng.integers(1, 30, num_query), rng.integers(-1, 30, num_gallery)
+    pids = np.concatenate([query_pids, gallery_pids])
+    features = (rng.normal(size=(31, 16))[pids] + rng.normal(size=(len(pids), 16))).astype(np.float32)
+    cameras = rng.integers(0, 6, num_query), rng.integers(0, 6, num_gallery)
+    return features[:num_query], features[num_query:], query_pids, gallery_pids, *cameras
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+@pytest.mark.parametrize("block", [None, 1, 7, 60, 1000])
+def test_features_in_blocks_score_as_their_distance_matrix(block, metric):
+    query, gallery, *labels = crowd(0)
+    whole = evaluate(distance_matrix(query, gallery, metric), *labels)
+    found = evaluate_features(query, gallery, *labels, metric, block)
+    np.testing.assert_array_equal(found.ap, whole.ap)
+    np.testing.assert_array_equal(found.cmc, whole.cmc)
+    assert (found.mAP, found.mINP, found.num_valid) == (whole.mAP, whole.mINP, whole.num_valid)
+
+
+def test_float64_features_score_the_same():
+    query, gallery, *labels = crowd(1)
+    found = evaluate_features(query.astype(np.float64), gallery.astype(np.float64), *labels)
+    np.testing.assert_array_equal(found.ap, evaluate_features(query, gallery, *labels).ap)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_permuted_gallery_scores_the_same(seed):
+    query, gallery, query_pids, gallery_pids, query_camids, gallery_camids = crowd(seed)
+    order = np.random.default_rng(0).permutation(len(gallery))
+    found = evaluate_features(
+        query, gallery[order], query_pids, gallery_pids[order], query_camids, gallery_camids[order]
+    )
+    before = evaluate_features(query, gallery, query_pids, gallery_pids, query_camids, gallery_camids)
+    np.testing.assert_allclose(found.ap, before.ap)
+
+
+def test_images_of_the_same_camera_change_nothing_for_their_own_queries():
+    distances, query_pids, gallery_pids, query_camids, gallery_camids = case_with_junk(1)
+    one = distances[:1], query_pids[:1], gallery_pids, query_camids[:1], gallery_camids
+    more = (
+        np.concatenate([distances[:1], np.zeros((1, 9))], axis=1),  # nearer than all others
+        query_pids[:1],
+        np.append(gallery_pids, [query_pids[0]] * 9),
+        query_camids[:1],
+        np.append(gallery_camids, [query_camids[0]] * 9),
+    )
+    assert evaluate(*more).ap.tolist() == evaluate(*one).ap.tolist()
+
+
+def test_distractors_behind_all_hits_change_nothing_and_before_them_they_hurt():
+    query, gallery, *labels = crowd(1)
+    distances = distance_matrix(query, gallery)
+    before = evaluate(distances, *labels)
+
+    def with_distractors(place):
+        query_pids, gallery_pids, query_camids, gallery_camids = labels
+        return evaluate(
+            np.concatenate([distances, np.full((60, 20), place, np.float32)], axis=1),
+            query_pids,
+            np.append(gallery_pids, np.zeros(20, int)),
+            query_camids,
+            np.append(gallery_camids, np.full(20, 7)),
+        )
+
+    np.testing.assert_array_equal(with_distractors(distances.max() + 1).ap, before.ap)
+    assert (with_distractors(-1).ap < before.ap)[np.isfinite(before.ap)].all()
+    assert np.nansum(with_distractors(-1).rank1) == 0
+
+
+@pytest.mark.parametrize(("hits", "misses"), [(1, 0), (3, 5), (7, 100)])
+def test_closed_forms(hits, misses):
+    labels = np.array([1]), np.array([1] * hits + [2] * misses), np.array([0]), np.ones(hits + misses, int)
+    count = hits + misses
+    perfect = evaluate(np.arange(count, dtype=float)[None], *labels)
+    assert (perfect.mAP, perfect.mINP, perfect.cmc[0]) == (1, 1, 1)
+    worst = evaluate(-np.arange(count, dtype=float)[None], *labels)
+    assert worst.mINP == pytest.approx(hits / count)
+    assert worst.mAP == pytest.approx(np.mean([i / (misses + i) for i in range(1, hits + 1)]))
+    # The first hit at once, the others last: INP counts the effort until the last one is found.
+    row = np.concatenate([[-1.0], count + np.arange(hits - 1.0), np.arange(float(misses))])
+    assert evaluate(row[None], *labels).mINP == pytest.approx(1.0 if hits == 1 else hits / count)
+
+
+def test_cmc_rises_to_1_and_begins_with_rank_1():
+    query, gallery, *labels = crowd(2)
+    found = evaluate_features(query, gallery, *labels, max_rank=300)
+    assert (np.diff(found.cmc) >= 0).all()
+    assert found.cmc[0] == np.nanmean(found.rank1)
+    assert found.cmc[-1] == 1
+    assert found.mINP <= found.mAP
+
+
+def test_blocks_that_do_not_fit_are_an_error():
+    distances, *labels = case_with_junk(1)
+    for blocks in ([distances[:2]], [distances, distances], [distances[:, :7]], []):
+        with pytest.raises(ValueError, match="give a row a query and a column a gallery image"):
+            evaluate_blocks(iter(blocks), *labels)
+
+
+def test_empty_splits_are_an_error():
+    none, some = np.empty(0, int), np.array([1, 2])
+    with pytest.raises(ValueError, match="0 queries and 2 gallery images: nothing to evaluate"):
+        evaluate(np.empty((0, 2)), none, some, none, some)
+    with pytest.raises(ValueError, match="2 queries and 0 gallery images"):
+        evaluate_features(np.empty((2, 3)), np.empty((0, 3)), some, none, some, none)
+
+
+def test_broken_features_are_an_error():
+    query, gallery, *labels = crowd(0)
+    query[3, 2] = np.nan
+    with pytest.raises(ValueError, match="query 3: a distance is not finite"):
+        evaluate_features(query, gallery, *labels)
+
+
+def test_features_of_different_networks_are_an_error():
+    with pytest.raises(ValueError, match="3 numbers a query and 4 a gallery image"):
+        distance_matrix(np.zeros((1, 3)), np.zeros((1, 4)))
+
+
+def test_a_block_without_queries_is_an_error():
+    with pytest.raises(ValueError, match="block 0"):
+        distance_blocks(np.zeros((1, 3)), np.zeros((1, 3)), block=0)
 
 
 def test_an_unknown_metric_is_an_error():
