@@ -1,89 +1,127 @@
 """Stage: validate a data set and report everything that is wrong with it, rather than the first thing."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from augment import audit
-from augment.data import deepfashion, keypoints, market1501
-from augment.data.images import glance, read_image
-from augment.data.manifest import read_manifest
-from augment.data.pairs import read_pairs
-from augment.data.records import DISTRACTOR, JUNK, NO_CAMERA, DataSet, Record
+import numpy as np
 
-MOST_NAMED = 5
+from augment import audit
+from augment.data import deepfashion, keypoints, search
+from augment.data.images import glance, read_image
+from augment.data.pairs import read_pairs
+from augment.data.read import PUBLISHED, survey
+from augment.data.records import DISTRACTOR, UNKNOWN_CAMERA, DataSet, Record
+from augment.data.survey import MOST_NAMED, some
+from augment.plan import COLUMNS
+
+OFFICIAL = {  # folders in the published archives
+    "Market-1501-v15.09.15": "Market-1501",
+    "DukeMTMC-reID": "DukeMTMC-reID",
+    "MSMT17_V1": "MSMT17",
+    "MSMT17_V2": "MSMT17",
+}
 
 
 @dataclass
 class Report:
-    """Counts of a data set; errors make it unusable, warnings do not."""
+    """Counts of a data set; errors make it unusable, warnings do not, notes say what results of it mean."""
 
     root: Path
+    title: str = ""
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    published: dict[str, dict[str, int]] = field(default_factory=dict)  # of the data set that this seems to be
     errors: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
-        return {"root": str(self.root), "counts": self.counts, "errors": self.errors, "warnings": self.warnings}
+        return asdict(self) | {"root": str(self.root)}
 
 
 def check(data: Path, *, poses: Path | None = None, deep: bool = False) -> Report:
-    """Validate a Market-1501 or DeepFashion root or a manifest.
+    """Validate the root of a data set or a manifest.
 
     `deep` decodes every image instead of its header and its end.
 
     Raises:
-        ValueError: there is nothing to check: no such root, or a manifest that does not parse.
+        ValueError: there is nothing to check: no such root, or one without its folders, lists or columns.
     """
-    report = Report(data)
-    dataset = read_manifest(data) if data.is_file() else _read_tolerantly(data, report)
+    surveyed = survey(data)
+    dataset = surveyed.dataset
+    report = Report(data, dataset.title, errors=list(surveyed.errors), notes=list(dataset.notes))
+    fashion = dataset.title == deepfashion.TITLE
     splits = {"train": dataset.train, "query": dataset.query, "gallery": dataset.gallery}
     for split, records in splits.items():
-        report.counts.setdefault(split, {}).update(_count(records))
-        if not records and (dataset.has_cameras or split != "query"):
-            (report.errors if split == "train" else report.warnings).append(f"{split}: no images")
+        counts = {"junk": surveyed.junk[split]} if split in surveyed.junk else {}
+        report.counts[split] = counts | _count(records, dataset.has_cameras)
+        if not records and split != "train" and not (fashion and split == "query"):
+            report.warnings.append(f"{split}: no images")
+    _compare_published(dataset, report)
     sizes = _check_images([record for records in splits.values() for record in records], deep, report)
     if len(sizes) > 1:
         listed = ", ".join(f"{height}x{width}" for height, width in sorted(sizes)[:MOST_NAMED])
         several = f"images of {len(sizes)} sizes ({listed}): generators need one size"
-        (report.warnings if dataset.has_cameras else report.errors).append(several)
+        (report.errors if fashion else report.warnings).append(several)
     _check_points(dataset, poses, report)
     shared = audit.identity_overlap(dataset)
     if shared:
-        report.errors.append(f"{len(shared)} identities are both in training and in query or gallery: {_some(shared)}")
-    if not data.is_file() and deepfashion.is_root(data):
+        report.errors.append(f"{len(shared)} identities are both in training and in query or gallery: {some(shared)}")
+    _check_search(dataset, report)
+    _check_numbers(dataset.train, report)
+    if fashion:
         _check_fashion(dataset, sizes, report)
     return report
 
 
-def _read_tolerantly(root: Path, report: Report) -> DataSet:
-    """A root whose images with wrong names are reported and left out."""
-    layout = deepfashion if deepfashion.is_root(root) else market1501
-    folders = layout.find_folders(root)
-    records: dict[str, tuple[Record, ...]] = {}
-    for split, folder in (("train", folders.train), ("query", folders.query), ("gallery", folders.gallery)):
-        parsed = [(path, layout.parse_name(path.name)) for path in market1501.image_files(folder)] if folder else []
-        wrong = [path for path, name in parsed if name is None]
-        if wrong:
-            report.errors.append(
-                f"{folder}: {len(wrong)} names that tell no identity and camera: {_some(path.name for path in wrong)}"
-            )
-        named = [Record(path, *name) for path, name in parsed if name is not None]
-        report.counts[split] = {"junk": sum(record.pid == JUNK for record in named)}
-        records[split] = tuple(record for record in named if record.pid != JUNK)
-    annotations = layout.find_annotations(root, folders.root)
-    lists = (market1501.find_pairs(name, root, folders.root) for name in layout.PAIRS)
-    return DataSet(folders.root, records["train"], records["query"], records["gallery"], annotations, *lists)
-
-
-def _count(records: tuple[Record, ...]) -> dict[str, int]:
+def _count(records: tuple[Record, ...], has_cameras: bool) -> dict[str, int]:
     return {
         "images": len(records),
         "identities": len({record.pid for record in records} - {DISTRACTOR}),
-        "cameras": len({record.camid for record in records} - {NO_CAMERA}),
+        "cameras": len({record.camid for record in records} - {UNKNOWN_CAMERA}) if has_cameras else 0,
         "distractors": sum(record.pid == DISTRACTOR for record in records),
     }
+
+
+def _compare_published(dataset: DataSet, report: Report) -> None:
+    """Beside the published figures, if the folder's name or a split's size says that it is that data set."""
+    published = PUBLISHED.get(dataset.title, {})
+    same = [split for split, counts in published.items() if counts == {k: report.counts[split][k] for k in counts}]
+    if not published or not (same or OFFICIAL.get(dataset.root.resolve().name) == dataset.title):
+        return
+    report.published = published
+    for split in (split for split in published if split not in same):
+        wanted, found = published[split], report.counts[split]
+        report.warnings.append(
+            f"{split}: {found['images']:,} images of {found['identities']:,} identities, published {dataset.title} has "
+            f"{wanted['images']:,} of {wanted['identities']:,}: an incomplete copy, or another split"
+        )
+
+
+def _check_search(dataset: DataSet, report: Report) -> None:
+    """Queries that nothing can be found for."""
+    lost = search.unmatched(dataset)
+    if not lost:
+        return
+    across = " from another camera" if dataset.has_cameras else ""
+    report.warnings.append(
+        f"query: {len(lost)} of {len(dataset.query)} have no image of the same identity{across} in the gallery, so "
+        f"{'there is nothing to evaluate' if len(lost) == len(dataset.query) else 'they are not scored'}: "
+        f"{some(record.name for record in lost)}"
+    )
+
+
+def _check_numbers(train: tuple[Record, ...], report: Report) -> None:
+    """Identities and cameras that the columns of a synthetic set cannot hold."""
+    for column, what in (("pid", "identities"), ("camid", "cameras")):
+        most = int(np.iinfo(COLUMNS[column]).max)
+        large = sorted({number for record in train if (number := getattr(record, column)) > most})
+        if large:
+            report.warnings.append(
+                f"train: {len(large)} {what} above {most} ({some(large)}), which no synthetic set can hold: number "
+                "them lower before `augment synthesize`"
+            )
 
 
 def _check_images(records: list[Record], deep: bool, report: Report) -> set[tuple[int, int]]:
@@ -95,7 +133,7 @@ def _check_images(records: list[Record], deep: bool, report: Report) -> set[tupl
         except ValueError as error:
             broken.append(str(error))
     if broken:
-        report.errors.append(f"{len(broken)} unreadable images: {_some(broken, separator='; ')}")
+        report.errors.append(f"{len(broken)} unreadable images: {some(broken, separator='; ')}")
     return sizes
 
 
@@ -111,7 +149,7 @@ def _check_points(dataset: DataSet, poses: Path | None, report: Report) -> None:
         report.counts[split] |= {"annotated": len(annotated), "with_shoulders_and_hips": complete}
         absent = [record.name for record in records if record.name not in points]
         if absent and split == "train":
-            report.warnings.append(f"{split}: {len(absent)} images without key points: {_some(absent)}")
+            report.warnings.append(f"{split}: {len(absent)} images without key points: {some(absent)}")
         if records and annotated and not complete:
             report.errors.append(f"{split}: no image has all of shoulders and hips; the pose estimator failed on all")
     _check_pairs(dataset, points, report)
@@ -142,10 +180,3 @@ def _check_fashion(dataset: DataSet, sizes: set[tuple[int, int]], report: Report
             f"{shared} persons are both in training and in the gallery, in other clothes (in PATN's published split: "
             "503); test images of them say less about unseen people"
         )
-
-
-def _some(values: Iterable[object], separator: str = ", ") -> str:
-    listed = [str(value) for value in values]
-    return separator.join(listed[:MOST_NAMED]) + (
-        f"{separator}and {len(listed) - MOST_NAMED} more" if len(listed) > MOST_NAMED else ""
-    )

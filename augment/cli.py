@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "score": ("score", "Measure the images of a synthetic set: identity, pose, sharpness."),
     "filter": ("filter", "Select images of a set by their scores, with a control."),
     "train-reid": ("train_reid", "Train a torchreid model on real, or real and synthetic, images."),
+    "evaluate-reid": ("evaluate_reid", "Rank a gallery with a trained network: mAP, CMC, mINP."),
     "doctor": ("doctor", "Show versions, devices and weights, with remedies for what is missing."),
 }
 

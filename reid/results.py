@@ -34,8 +34,8 @@ def results(
         "per_query": {
             "pid": query_pids.tolist(),
             "camid": query_camids.tolist(),
-            "ap": _nullable(evaluation.ap),
-            "rank1": [None if hit is None else int(hit) for hit in _nullable(evaluation.rank1)],
+            "ap": nullable(evaluation.ap),
+            "rank1": [None if hit is None else int(hit) for hit in nullable(evaluation.rank1)],
         },
         "num_query": len(query_pids),
         "num_gallery": num_gallery,
@@ -47,6 +47,6 @@ def results(
     }
 
 
-def _nullable(values: Float[np.ndarray, " q"]) -> list[float | None]:
+def nullable(values: Float[np.ndarray, " q"]) -> list[float | None]:
     """NaN is no JSON."""
     return [None if np.isnan(value) else float(value) for value in values]

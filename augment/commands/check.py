@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -29,16 +30,20 @@ def command(ctx: click.Context, data: Path, poses: Path | None, deep: bool, as_j
     if as_json:
         click.echo(json.dumps(report.as_json(), indent=2))
     else:
-        columns = list(dict.fromkeys(key for counts in report.counts.values() for key in counts))
-        click.echo(
-            "".join(
-                f"{name:>16}" for name in ["split", *(c.replace("with_shoulders_and_hips", "posed") for c in columns)]
-            )
-        )
-        for split, counts in report.counts.items():
-            click.echo("".join(f"{value:>16}" for value in [split, *(counts.get(column, 0) for column in columns)]))
-        for label, lines in (("error", report.errors), ("warning", report.warnings)):
-            for line in lines:
-                click.echo(f"{label}: {line}")
-        click.echo("errors found" if report.errors else "ok")
+        _echo(report.as_json())
     ctx.exit(1 if report.errors else 0)
+
+
+def _echo(report: dict[str, Any]) -> None:
+    columns = list(dict.fromkeys(key for counts in report["counts"].values() for key in counts))
+    rows = [[report["title"], *(column.replace("with_shoulders_and_hips", "posed") for column in columns)]]
+    for split, counts in report["counts"].items():
+        rows.append([split, *(str(counts.get(column, 0)) for column in columns)])
+        if published := report["published"].get(split):
+            rows.append(["published", *(str(published.get(column, "")) for column in columns)])
+    for row in rows:
+        click.echo("".join(f"{cell:>16}" for cell in row).rstrip())
+    for kind in ("errors", "warnings", "notes"):
+        for line in report[kind]:
+            click.echo(f"{kind.removesuffix('s')}: {line}")
+    click.echo("errors found" if report["errors"] else "ok")

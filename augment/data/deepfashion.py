@@ -10,10 +10,11 @@ apart but not persons: 503 of the 930 test persons are trained on too, in other 
 import re
 from pathlib import Path
 
-from augment.data import market1501
-from augment.data.market1501 import IMAGE_SUFFIXES, Folders, find_pairs, image_files
-from augment.data.records import NO_CAMERA, DataSet, Record
+from augment.data.market1501 import IMAGE_SUFFIXES, Folders, Naming, survey_folders
+from augment.data.records import NO_CAMERA, DataSet
+from augment.data.survey import Survey
 
+TITLE = "DeepFashion"
 CATEGORIES = (
     "MENDenim", "MENJackets_Vests", "MENPants", "MENShirts_Polos", "MENShorts", "MENSuiting", "MENSweaters",
     "MENSweatshirts_Hoodies", "MENTees_Tanks",
@@ -57,36 +58,14 @@ def find_folders(root: Path) -> Folders:
     return Folders(root, train, None, test if test.is_dir() else None)
 
 
-def read_root(root: Path) -> DataSet:
+def survey_root(root: Path) -> Survey:
     """Training images, test images as the gallery, and what lies there of PATN's key points and pair lists.
 
     Raises:
-        ValueError: no folder `train`, an empty one, or an image whose name is not DeepFashion's.
+        ValueError: no folder `train`.
     """
-    folders = find_folders(root)
-    train = read_folder(folders.train)
-    if not train:
-        raise ValueError(f"{folders.train}: holds no image named like {EXAMPLE}; check that the copy is complete")
-    gallery = read_folder(folders.gallery) if folders.gallery else ()
-    return DataSet(root, train, (), gallery, find_annotations(root), *(find_pairs(name, root) for name in PAIRS))
-
-
-def read_folder(folder: Path) -> tuple[Record, ...]:
-    """The images of one split, sorted by name.
-
-    Raises:
-        ValueError: an image's name tells no identity.
-    """
-    records = []
-    for path in image_files(folder):
-        parsed = parse_name(path.name)
-        if parsed is None:
-            raise ValueError(
-                f"{path}: its name is not DeepFashion's in PATN's form (as {EXAMPLE}); rename or remove it, or "
-                "describe the images in a CSV manifest (`augment check` lists all such names)"
-            )
-        records.append(Record(path, *parsed))
-    return tuple(records)
+    naming = Naming(TITLE, EXAMPLE, parse_name, ANNOTATIONS, PAIRS, has_cameras=False)
+    return survey_folders(root, find_folders(root), naming)
 
 
 def parse_name(name: str) -> tuple[int, int] | None:
@@ -99,11 +78,6 @@ def parse_name(name: str) -> tuple[int, int] | None:
         return None
     category = CATEGORIES.index(match["category"]) + 1
     return (int(match["person"]) * 100 + int(match["clothes"])) * 100 + category, NO_CAMERA
-
-
-def find_annotations(*bases: Path) -> tuple[Path, ...]:
-    """PATN's key-point files in the first of `bases` that has any."""
-    return market1501.find_annotations(*bases, names=ANNOTATIONS)
 
 
 def shared_persons(dataset: DataSet) -> int:

@@ -4,20 +4,29 @@
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from augment.data.records import JUNK, DataSet, Record
+from augment.data.survey import Survey, nobody, some
 
+TITLE = "Market-1501"
+PUBLISHED = {  # junk left out, distractors no identities
+    "train": {"images": 12_936, "identities": 751, "cameras": 6},
+    "query": {"images": 3_368, "identities": 750, "cameras": 6},
+    "gallery": {"images": 15_913, "identities": 750, "cameras": 6},
+}
 NAME = re.compile(
     r"^(?P<pid>-1|\d{4,})_c(?P<camid>\d+)(?:s(?P<sequence>\d+))?_(?P<frame>\d+)(?:_(?P<box>\d+))?\.(?:jpg|jpeg|png)$",
     re.I,
 )
+EXAMPLE = "0002_c1s1_000451_03.jpg"
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png"}
 TRAIN_FOLDERS = ("bounding_box_train", "train")  # the second is PATN's renaming
 QUERY_FOLDERS = ("query",)
 GALLERY_FOLDERS = ("bounding_box_test", "test")
-NESTED = ("", "Market-1501-v15.09.15", "market1501", "market1501/Market-1501-v15.09.15", "Market-1501")
+NESTED = ("Market-1501-v15.09.15", "market1501", "market1501/Market-1501-v15.09.15", "Market-1501")
 ANNOTATIONS = ("market-annotation-train.csv", "market-annotation-test.csv")
 PAIRS = ("market-pairs-train.csv", "market-pairs-test.csv")
 
@@ -32,44 +41,71 @@ class Folders:
     gallery: Path | None
 
 
-def find_folders(root: Path) -> Folders:
-    """Locate the splits in the official layout, torchreid's nested one, or PATN's renamed one.
+@dataclass(frozen=True)
+class Naming:
+    """How a data set names its images; `parse` gives (identity, camera), or None for another name."""
 
-    Raises:
-        ValueError: nothing of the kind there; the message says what was looked for.
+    title: str
+    example: str
+    parse: Callable[[str], tuple[int, int] | None]
+    annotations: tuple[str, ...] = ANNOTATIONS
+    pairs: tuple[str, str] = PAIRS
+    has_cameras: bool = True
+
+
+def find_folders(base: Path) -> Folders | None:
+    """The splits that lie in this very folder, in the official layout or in PATN's renamed one."""
+    train = _first(base, TRAIN_FOLDERS)
+    return None if train is None else Folders(base, train, _first(base, QUERY_FOLDERS), _first(base, GALLERY_FOLDERS))
+
+
+def survey_folders(root: Path, folders: Folders, naming: Naming) -> Survey:
+    """Splits of images with such names, each sorted by name. Files that are no images (`Thumbs.db`) are passed over.
+
+    Key points and pair lists may lie in `folders.root`, or in `root` above it.
     """
-    if not root.exists():
-        raise ValueError(
-            f"{root}: no such folder; give a Market-1501 root, or make one with `augment make-data {root}`"
+    errors: list[str] = []
+    junk: dict[str, int] = {}
+    splits: dict[str, tuple[Record, ...]] = {}
+    for split, folder in (("train", folders.train), ("query", folders.query), ("gallery", folders.gallery)):
+        records, wrong = _parse_folder(folder, naming.parse) if folder else ([], [])
+        if wrong:
+            errors.append(
+                f"{folder}: {len(wrong)} images whose names are not {naming.title}'s (as {naming.example}): "
+                f"{some(wrong)}; rename or remove them, or describe the images in a CSV manifest"
+            )
+        errors += nobody(split, folder, records)
+        splits[split] = tuple(record for record in records if record.pid != JUNK)
+        junk[split] = len(records) - len(splits[split])
+    if not splits["train"]:
+        errors.append(
+            f"{folders.train}: holds no image named like {naming.example}; check that the download is complete"
         )
-    for nested in NESTED:
-        base = root / nested
-        train = _first(base, TRAIN_FOLDERS)
-        if train is not None:
-            return Folders(base, train, _first(base, QUERY_FOLDERS), _first(base, GALLERY_FOLDERS))
-    held = ", ".join(sorted(entry.name for entry in root.iterdir())[:5]) or "nothing"
-    raise ValueError(
-        f"{root}: no Market-1501 root: it holds neither {' nor '.join(TRAIN_FOLDERS)} (also not under "
-        f"{NESTED[1]}/ or {NESTED[3]}/) but {held}; give the folder that holds bounding_box_train/, or a CSV manifest"
+    pairs, test_pairs = (find_pairs(name, root, folders.root) for name in naming.pairs)
+    dataset = DataSet(
+        folders.root,
+        splits["train"],
+        splits["query"],
+        splits["gallery"],
+        find_annotations(root, folders.root, names=naming.annotations),
+        pairs,
+        test_pairs,
+        naming.title,
+        naming.has_cameras,
     )
+    return Survey(dataset, tuple(errors), junk)
 
 
 def read_root(root: Path) -> DataSet:
-    """The splits of a root, each sorted by file name. Files that are no images (`Thumbs.db`) are passed over.
+    """The splits that lie in this very folder.
 
     Raises:
-        ValueError: no root, an empty training folder, or an image whose name is not Market-1501's.
+        ValueError: no root, an empty training folder, or images whose names are not Market-1501's.
     """
     folders = find_folders(root)
-    train = read_folder(folders.train)
-    if not train:
-        raise ValueError(
-            f"{folders.train}: holds no image named like 0002_c1s1_000451_03.jpg; check that the download is complete"
-        )
-    query = read_folder(folders.query) if folders.query else ()
-    gallery = read_folder(folders.gallery) if folders.gallery else ()
-    pairs, test_pairs = (find_pairs(name, root, folders.root) for name in PAIRS)
-    return DataSet(folders.root, train, query, gallery, find_annotations(root, folders.root), pairs, test_pairs)
+    if folders is None:
+        raise ValueError(f"{root}: no Market-1501 root: it holds neither {' nor '.join(TRAIN_FOLDERS)}")
+    return survey_folders(root, folders, NAMING).usable()
 
 
 def read_folder(folder: Path) -> tuple[Record, ...]:
@@ -78,18 +114,10 @@ def read_folder(folder: Path) -> tuple[Record, ...]:
     Raises:
         ValueError: an image's name tells no identity.
     """
-    records = []
-    for path in image_files(folder):
-        parsed = parse_name(path.name)
-        if parsed is None:
-            raise ValueError(
-                f"{path}: its name is not Market-1501's (identity_camera..., as 0002_c1s1_000451_03.jpg); rename or "
-                "remove it, or describe the images in a CSV manifest (`augment check` lists all such names)"
-            )
-        pid, camid = parsed
-        if pid != JUNK:
-            records.append(Record(path, pid, camid))
-    return tuple(records)
+    records, wrong = _parse_folder(folder, parse_name)
+    if wrong:
+        raise ValueError(f"{folder}: {len(wrong)} images whose names are not {TITLE}'s (as {EXAMPLE}): {some(wrong)}")
+    return tuple(record for record in records if record.pid != JUNK)
 
 
 def image_files(folder: Path) -> list[Path]:
@@ -117,5 +145,14 @@ def find_pairs(name: str, *bases: Path) -> Path | None:
     return next((base / name for base in bases if (base / name).exists()), None)
 
 
+def _parse_folder(folder: Path, parse: Callable[[str], tuple[int, int] | None]) -> tuple[list[Record], list[str]]:
+    """The images, and the names that say nothing."""
+    parsed = [(path, parse(path.name)) for path in image_files(folder)]
+    return [Record(path, *found) for path, found in parsed if found], [path.name for path, found in parsed if not found]
+
+
 def _first(base: Path, names: tuple[str, ...]) -> Path | None:
     return next((base / name for name in names if (base / name).is_dir()), None)
+
+
+NAMING = Naming(TITLE, EXAMPLE, parse_name)

@@ -2,11 +2,12 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 JUNK = -1
 DISTRACTOR = 0
+UNKNOWN_CAMERA = -1
 NO_CAMERA = 0  # of images that no camera network took
 
 
@@ -34,16 +35,28 @@ class DataSet:
     annotations: tuple[Path, ...] = ()
     pairs: Path | None = None  # a list of training pairs that lies in the root
     test_pairs: Path | None = None
+    title: str = ""  # the data set whose layout this is
+    has_cameras: bool = True  # False: of no image is it known which camera took it
+    train_notes: tuple[str, ...] = ()  # what whoever reads a result must know of the training images
+    test_notes: tuple[str, ...] = ()  # and of query and gallery
+    test_root: Path | None = None  # where query and gallery come from, if not from `root`
+    test_shift: int = 0  # what was added to the identities of query and gallery, to tell them from the training ones
 
     @property
-    def has_cameras(self) -> bool:
-        """Whether cameras took the images. Re-ID searches across cameras, so others train generators only."""
-        return any(record.camid != NO_CAMERA for record in (*self.train, *self.query, *self.gallery))
+    def notes(self) -> tuple[str, ...]:
+        """What every command that reads the data says of it, a sentence each."""
+        return (*self.train_notes, *self.test_notes)
 
     @property
     def digest(self) -> str:
         """Identifies the training split."""
         return digest(self.train)
+
+    @property
+    def test_digest(self) -> str:
+        """Identifies query and gallery, whatever training images they are read with."""
+        test = (*self.query, *self.gallery)
+        return digest([r if r.pid == DISTRACTOR else replace(r, pid=r.pid - self.test_shift) for r in test])
 
 
 def digest(records: Sequence[Record]) -> str:

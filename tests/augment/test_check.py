@@ -4,9 +4,12 @@ import json
 import shutil
 
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
 from augment.check import check
+from augment.commands.check import command
+from augment.data.read import PUBLISHED
 
 TRAIN, QUERY, GALLERY = "bounding_box_train", "query", "bounding_box_test"
 ANNOTATION = "market-annotation-train.csv"
@@ -50,8 +53,7 @@ def test_thumbs_db_is_no_image(root):
 def test_a_wrong_name(root):
     first(root / TRAIN).rename(root / TRAIN / "holiday.jpg")
     (error,) = check(root).errors
-    assert "1 names that tell no identity and camera: holiday.jpg" in error
-    assert TRAIN in error
+    assert f"{TRAIN}: 1 images whose names are not Market-1501's (as 0002_c1s1_000451_03.jpg): holiday.jpg" in error
 
 
 @pytest.mark.parametrize("deep", [False, True])
@@ -123,7 +125,7 @@ def test_an_identity_in_both_splits(root):
 def test_an_empty_training_split(root):
     for path in (root / TRAIN).iterdir():
         path.unlink()
-    assert "train: no images" in check(root).errors
+    assert any("bounding_box_train: holds no image named like" in error for error in check(root).errors)
 
 
 def test_all_errors_are_reported_at_once(root):
@@ -148,21 +150,114 @@ def test_the_layout_of_patn(root):
     assert check(root).counts == expected
 
 
-def test_a_manifest(root, tmp_path):
-    lines = ["path,pid,camid,split"]
-    for folder, split in ((TRAIN, "train"), (QUERY, "query"), (GALLERY, "gallery")):
-        for path in sorted((root / folder).glob("*.jpg")):
-            pid, camera = path.name.split("_")[:2]
-            lines.append(f"{path.relative_to(root)},{int(pid)},{camera[1]},{split}")
-    (root / "manifest.csv").write_text("\n".join(lines) + "\n")
-    found, expected = check(root / "manifest.csv"), check(root)
+def test_a_manifest(root):
+    found, expected = check(write_manifest(root)), check(root)
     assert found.errors == []
-    for split, counts in found.counts.items():
-        assert counts == {key: value for key, value in expected.counts[split].items() if key != "junk"}
+    assert found.counts == expected.counts
 
 
 def test_no_such_root_and_no_root_at_all(tmp_path):
     with pytest.raises(ValueError, match="no such folder"):
         check(tmp_path / "nowhere")
-    with pytest.raises(ValueError, match="holds neither bounding_box_train nor train"):
+    with pytest.raises(ValueError, match="no data set: it holds neither bounding_box_train nor train"):
         check(tmp_path)
+
+
+def write_manifest(root, camera=lambda path: path.name.split("_c")[1][0], header="path,pid,camid,split"):
+    """A manifest of a root in Market-1501's layout, with cameras as `camera` says."""
+    lines = [header]
+    for folder, split in ((TRAIN, "train"), (QUERY, "query"), (GALLERY, "gallery")):
+        for path in sorted((root / folder).glob("*.jpg")):
+            lines.append(f"{path.relative_to(root)},{int(path.name.split('_')[0])},{camera(path)},{split}")
+    (root / "manifest.csv").write_text("\n".join(lines) + "\n")
+    return root / "manifest.csv"
+
+
+def test_bad_rows_of_a_manifest_are_one_error_beside_the_others(root):
+    path = write_manifest(root)
+    rewrite(path, lambda lines: [lines[0], *(line.replace(",train", ",") for line in lines[1:4]), *lines[4:]])
+    first(root / QUERY).write_bytes(b"")
+    rows, image = check(path).errors
+    assert "manifest.csv: 3 rows cannot be used: line 2: split ''; expected one of" in rows
+    assert "1 unreadable images" in image
+
+
+def test_unknown_cameras_are_said_and_are_none(root):
+    found = check(write_manifest(root, lambda path: ""))
+    assert (found.errors, found.warnings) == ([], [])
+    assert [counts["cameras"] for counts in found.counts.values()] == [0, 0, 0]
+    assert len(found.notes) == 2
+    assert "is unknown: a search leaves out no image" in found.notes[1]
+
+
+def test_cameras_from_0_on_are_all_counted(root):
+    found = check(write_manifest(root, lambda path: int(path.name.split("_c")[1][0]) - 1))
+    assert found.counts["train"]["cameras"] == check(root).counts["train"]["cameras"] == 3
+    assert found.notes == []
+
+
+def test_numbers_that_no_synthetic_set_can_hold(root):
+    found = check(write_manifest(root, lambda path: 32766 + int(path.name.split("_c")[1][0])))
+    assert found.errors == []
+    assert found.warnings == [
+        "train: 2 cameras above 32767 (32768, 32769), which no synthetic set can hold: number them lower before "
+        "`augment synthesize`"
+    ]
+
+
+def test_queries_that_nothing_can_be_found_for(root):
+    lost = first(root / QUERY).name
+    person, camera = lost.split("s")[0].split("_c")
+    for path in (root / GALLERY).glob(f"{person}_*"):
+        if f"_c{camera}s" not in path.name:
+            path.unlink()
+    (warning,) = [line for line in check(root).warnings if line.startswith("query")]
+    count = len(list((root / QUERY).glob(f"{person}_c{camera}s*")))
+    assert f"{count} of " in warning
+    assert "have no image of the same identity from another camera in the gallery, so they are not scored" in warning
+    assert lost in warning
+    shutil.rmtree(root / GALLERY)
+    (root / GALLERY).mkdir()
+    assert any("so there is nothing to evaluate" in warning for warning in check(root).warnings)
+
+
+def test_published_figures_stand_beside_a_copy_of_the_published_set(root, tmp_path):
+    assert check(root).published == {}
+    official = tmp_path / "Market-1501-v15.09.15"
+    root.rename(official)
+    found = check(official)
+    assert found.title == "Market-1501"
+    assert found.published["train"] == {"images": 12_936, "identities": 751, "cameras": 6}
+    images = found.counts["train"]["images"]
+    assert (
+        f"train: {images} images of 6 identities, published Market-1501 has 12,936 of 751: an incomplete copy, or "
+        "another split"
+    ) in found.warnings
+    assert len(found.warnings) == 3
+
+
+def test_published_figures_that_agree_are_no_warning(root, monkeypatch):
+    counts = {split: {key: value for key, value in counts.items() if key in ("images", "identities", "cameras")}
+              for split, counts in check(root).counts.items()}  # fmt: skip
+    monkeypatch.setitem(PUBLISHED, "Market-1501", counts)
+    found = check(root)
+    assert (found.published, found.warnings) == (counts, [])
+    first(root / QUERY).unlink()
+    (warning,) = check(root).warnings
+    assert warning.startswith("query: ")
+    assert "an incomplete copy" in warning
+
+
+def test_the_command_prints_the_table_the_notes_and_the_verdict(root):
+    path = write_manifest(root, lambda path: "")
+    result = CliRunner().invoke(command, [str(path)])
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[0].split()[:3] == ["manifest", "junk", "images"]
+    assert result.stdout.splitlines()[-2].startswith("note: ")
+    assert result.stdout.splitlines()[-1] == "ok"
+    official = root.rename(root.parent / "DukeMTMC-reID")
+    result = CliRunner().invoke(command, [str(official)])
+    assert "published" not in result.stdout, "its images are named as Market-1501's"
+    official = official.rename(root.parent / "Market-1501-v15.09.15")
+    result = CliRunner().invoke(command, [str(official)])
+    assert ["published", "12936", "751", "6"] in [line.split() for line in result.stdout.splitlines()]

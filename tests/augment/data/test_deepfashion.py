@@ -132,7 +132,7 @@ def test_without_test_images_only_training_is_left(root):
 
 def test_broken_roots_say_what_is_wrong(root):
     (root / "train" / "holiday.jpg").touch()
-    with pytest.raises(ValueError, match=r"train/holiday\.jpg: its name is not DeepFashion's"):
+    with pytest.raises(ValueError, match=r"train: 1 images whose names are not DeepFashion's .*: holiday\.jpg;"):
         read_data(root)
     for path in (root / "train").iterdir():
         path.unlink()
@@ -156,7 +156,7 @@ def test_check_counts_what_is_there(root):
 
 def spoil_name(root):
     (root / "train" / TRAIN[0]).rename(root / "train" / "fashionMENHatsid0000008001_1front.jpg")
-    return "1 names that tell no identity and camera: fashionMENHatsid0000008001_1front.jpg"
+    return f"1 images whose names are not DeepFashion's (as {TRAIN[6]}): fashionMENHatsid0000008001_1front.jpg"
 
 
 def spoil_size(root):

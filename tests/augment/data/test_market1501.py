@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from augment.data.market1501 import parse_name, read_root
+from augment.data.market1501 import parse_name, read_folder, read_root
 from augment.data.read import read_data
 
 
@@ -59,18 +59,18 @@ def test_nested_roots(root, tmp_path, nested):
     inner = tmp_path / "outer" / nested
     inner.parent.mkdir(parents=True)
     root.rename(inner)
-    assert read_root(tmp_path / "outer").root == inner
-    assert read_root(tmp_path / "outer").digest == read_root(inner).digest
+    assert read_data(tmp_path / "outer").root == inner
+    assert read_data(tmp_path / "outer").digest == read_root(inner).digest
 
 
 def test_annotations_beside_or_inside_a_nested_root(root, tmp_path):
     outer = tmp_path / "outer"
     inner = shutil.move(root, outer / "Market-1501-v15.09.15")
     (inner / "market-annotation-train.csv").touch()
-    assert read_root(outer).annotations == (inner / "market-annotation-train.csv",)
+    assert read_data(outer).annotations == (inner / "market-annotation-train.csv",)
     for name in ("market-annotation-test.csv", "market-annotation-train.csv"):
         (outer / name).touch()
-    assert read_root(outer).annotations == tuple(
+    assert read_data(outer).annotations == tuple(
         outer / f"market-annotation-{split}.csv" for split in ("train", "test")
     )
 
@@ -99,21 +99,33 @@ def test_the_digest_is_that_of_the_training_split(root):
     assert read_root(root).digest != before
 
 
-def test_a_wrong_name_is_named(root):
-    (root / "query" / "holiday.jpg").touch()
-    with pytest.raises(ValueError, match=r"query/holiday\.jpg: its name is not Market-1501's"):
-        read_root(root)
+def test_wrong_names_are_named(root):
+    for name in ("holiday.jpg", "0005_c2_f0046985.jpg"):
+        (root / "query" / name).touch()
+    message = r"query: 2 images whose names are not Market-1501's .*: 0005_c2_f0046985\.jpg, holiday\.jpg; rename"
+    for read in (read_root, read_data):
+        with pytest.raises(ValueError, match=message):
+            read(root)
+    with pytest.raises(ValueError, match="query: 2 images whose names are not Market-1501's"):
+        read_folder(root / "query")
 
 
-def test_mistakes(root, tmp_path):
-    with pytest.raises(ValueError, match=r"no such folder; .*augment make-data"):
-        read_data(tmp_path / "nowhere")
-    with pytest.raises(ValueError, match=r"holds neither bounding_box_train nor train .* but 0001_c1s1"):
-        read_data(root / "query")
-    (root / "notes.txt").touch()
-    with pytest.raises(ValueError, match=r"notes\.txt: a file that is no \.csv manifest"):
-        read_data(root / "notes.txt")
+@pytest.mark.parametrize(("folder", "split"), [("bounding_box_train", "train"), ("query", "query")])
+def test_nobody_is_trained_on_or_searched_for(root, folder, split):
+    (root / folder / "0000_c1s1_000151_01.jpg").touch()
+    with pytest.raises(
+        ValueError, match=rf"{folder}: 1 {split} images of identity 0 \(0000_c1s1.*number people from 1"
+    ):
+        read_data(root)
+
+
+def test_an_empty_training_folder(root):
     for path in (root / "bounding_box_train").glob("*.jpg"):
         path.unlink()
     with pytest.raises(ValueError, match=r"holds no image named like .*; check that the download is complete"):
         read_root(root)
+
+
+def test_a_folder_without_training_images_is_no_root(root):
+    with pytest.raises(ValueError, match="no Market-1501 root: it holds neither bounding_box_train nor train"):
+        read_root(root / "query")

@@ -1,0 +1,112 @@
+"""Evaluating a checkpoint: the scores that its training reported, other ways of ranking, foreign weights, a sheet."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from augment import evaluate_reid, files, train_reid
+from augment.data.read import read_data
+from augment.evaluate_reid import BOTH, NFC, PLAIN, RERANKED, EvaluateReidConfig, run
+from augment.train_reid import TrainReidConfig
+from reid import torchreid_api
+from reid.metrics import evaluate_features
+from reid.training import ReidConfig
+from tests.command_line import caller
+
+TRAINING = ReidConfig(model="osnet_x0_25", height=32, width=16, epochs=1, batch=8)
+
+
+@pytest.fixture(scope="module")
+def trained(pedestrians, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "real"
+    train_reid.run(TrainReidConfig(TRAINING), pedestrians, out, device="cpu")
+    return out
+
+
+def test_it_finds_what_the_training_reported(trained, pedestrians, tmp_path):
+    found = run(EvaluateReidConfig(), pedestrians, trained, device="cpu", out=tmp_path / "found.json")
+    reported = files.read_json(trained / "results.json")
+    for name in ("mAP", "cmc", "mINP"):
+        assert found["columns"][PLAIN][name] == reported[name]
+    assert found["per_query"][PLAIN]["ap"] == reported["per_query"]["ap"]
+    assert (found["num_query"], found["num_gallery"]) == (reported["num_query"], reported["num_gallery"])
+    assert files.read_json(tmp_path / "found.json") == json.loads(json.dumps(found))
+    weights = trained / "checkpoint.safetensors"
+    assert run(EvaluateReidConfig(), pedestrians, weights, device="cpu") == found
+
+
+def test_the_other_ways_of_ranking_are_columns_beside_it(trained, pedestrians, tmp_path):
+    plain = run(EvaluateReidConfig("cosine"), pedestrians, trained, device="cpu")
+    found = run(
+        EvaluateReidConfig("cosine", rerank=True, nfc=True),
+        pedestrians,
+        trained,
+        device="cpu",
+        features=tmp_path / "f.npz",
+    )
+    assert list(found["columns"]) == [PLAIN, NFC, RERANKED, BOTH]
+    assert found["columns"][PLAIN] == plain["columns"][PLAIN]
+    assert len({column["mAP"] for column in found["columns"].values()}) > 1
+    with np.load(tmp_path / "f.npz", allow_pickle=False) as stored:
+        labels = [stored[f"{split}_{what}"] for what in ("pids", "camids") for split in ("query", "gallery")]
+        again = evaluate_features(stored["query"], stored["gallery"], *labels, "cosine")
+        dataset = read_data(pedestrians)
+        assert stored["gallery_names"].tolist() == [record.name for record in dataset.gallery]
+    assert again.mAP == plain["columns"][PLAIN]["mAP"]
+    assert set(found["by_query_camera"]) == {str(record.camid) for record in dataset.query}
+
+
+def test_weights_of_torchreid_need_a_name(pedestrians, tmp_path):
+    torch.manual_seed(0)
+    model = torchreid_api.build_model("osnet_x0_25", 5)
+    path = tmp_path / "model.pth.tar"
+    torch.save({"state_dict": model.state_dict(), "epoch": 1}, path)
+    with pytest.raises(ValueError, match=r"model\.pth\.tar: which network is it of\? Add --model"):
+        run(EvaluateReidConfig(), pedestrians, path, device="cpu")
+    found = run(EvaluateReidConfig(model="osnet_x0_25", height=32, width=16), pedestrians, path, device="cpu")
+    assert 0 < found["columns"][PLAIN]["mAP"] <= 1
+
+
+def test_mistakes(trained, pedestrians, tmp_path):
+    with pytest.raises(ValueError, match="knows its model and size"):
+        run(EvaluateReidConfig(model="osnet_x0_25"), pedestrians, trained, device="cpu")
+    with pytest.raises(ValueError, match=r"--checkpoint .*nothing.*: no such file"):
+        run(EvaluateReidConfig(), pedestrians, tmp_path / "nothing", device="cpu")
+    (tmp_path / "text.safetensors").write_text("no weights")
+    with pytest.raises(ValueError, match=r"--checkpoint .*text\.safetensors: not a checkpoint"):
+        run(EvaluateReidConfig(), pedestrians, tmp_path / "text.safetensors", device="cpu")
+    with pytest.raises(ValueError, match="metric"):
+        EvaluateReidConfig("manhattan")
+
+
+def test_without_cameras_no_gallery_image_is_left_out(trained, pedestrians, monkeypatch):
+    dataset = read_data(pedestrians)
+    query, gallery = ([replace(record, camid=-1) for record in split] for split in (dataset.query, dataset.gallery))
+    blind = replace(dataset, query=(*query,), gallery=(*gallery,), has_cameras=False, test_notes=("no cameras",))
+    monkeypatch.setattr(evaluate_reid, "read_data", lambda path: blind)
+    log = []
+    found = run(EvaluateReidConfig(), pedestrians, trained, device="cpu", log=log.append)
+    assert log == ["no cameras"]
+    assert found["by_query_camera"] is None
+    assert None not in found["per_query"][PLAIN]["ap"]
+
+
+def test_the_sheet_frames_hits_in_green_and_others_in_red(trained, pedestrians, tmp_path):
+    run(EvaluateReidConfig(), pedestrians, trained, device="cpu", sheet=tmp_path / "sheet.png")
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        colours = {colour for _, colour in sheet.convert("RGB").getcolors(2**24)}
+    assert {evaluate_reid.RIGHT, evaluate_reid.WRONG} <= colours
+
+
+def test_the_command(trained, pedestrians, monkeypatch, capsys):
+    augment = caller(monkeypatch, capsys)
+    outcome = augment("evaluate-reid", pedestrians, "--checkpoint", trained, "--device", "cpu", "--nfc")
+    assert outcome.code == 0, outcome.err
+    assert [line.split("  ")[0] for line in outcome.out.splitlines()[1:3]] == [PLAIN, NFC]
+    outcome = augment("evaluate-reid", pedestrians, "--checkpoint", trained, "--device", "cpu", "--json")
+    assert json.loads(outcome.out)["schema"] == 1
+    assert augment("evaluate-reid", pedestrians, "--checkpoint", trained, "--model", "resnet50").code == 2
