@@ -101,6 +101,7 @@ def run(
         "export": asdict(config),
         "images": len(reader),
         "content_sha256": reader.content_sha256,
+        "test_identities": bool(reader.attributes.get(audit.TEST_IDENTITIES)),
         "set": {key: reader.attributes[key] for key in ("plan_sha256", "start", "config", "generator")},
     }
     if _holds(out, wanted, force):
@@ -117,6 +118,7 @@ def run(
             write(config, reader, part, out.name, progress)
             written = {path.relative_to(part).as_posix(): path.stat().st_size for path in _files(part)}
             files.write_json(part / MANIFEST, wanted | {"files": written})
+            os.sync()  # of ten thousands of files at once
             if force and out.exists():
                 out.rename(old)
             part.rename(out)  # takes the place of an empty folder, and refuses one that was filled meanwhile
@@ -188,10 +190,14 @@ def _facts(reader: Reader, row: int) -> dict[str, int | str]:
 
 
 def _cautions(config: ExportConfig, reader: Reader) -> list[str]:
-    """What torchreid's own Market1501 loader would not read of this export."""
+    """What must not be done with this export, and what torchreid's own Market1501 loader would not read of it."""
+    found = []
+    if reader.attributes.get(audit.TEST_IDENTITIES):
+        found.append("made with --allow-test-identities: may show people of query and gallery, so never train on it")
     if config.to != FOLDER:
-        return []
-    found = ["torchreid's Market1501 reads *.jpg only, so it passes over PNG"] if config.quality is None else []
+        return found
+    if config.quality is None:
+        found.append("torchreid's Market1501 reads *.jpg only, so it passes over PNG")
     for what, values, limits in (
         ("identities", reader.pid, TORCHREID_PIDS), ("cameras", reader.camid, TORCHREID_CAMERAS),
     ):  # fmt: skip

@@ -194,10 +194,9 @@ def _require_whole(folder: Path, log: Log) -> None:
 
 def _damaged(folder: Path, shard: int, manifest: dict[str, Any]) -> bool:
     first = shard * shards.SHARD_ROWS
-    expected = {"plan_sha256": manifest["plan_sha256"], "start": first}
     try:
         reader = store.Reader(store.shard_path(folder, shard))
-        ours = all(reader.attributes.get(key) == value for key, value in expected.items())
+        ours = shards.is_part(reader.attributes, manifest, first)
         return not ours or len(reader) != min(shards.SHARD_ROWS, manifest["rows"] - first) or bool(reader.damaged())
     except ValueError:
         return True

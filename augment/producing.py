@@ -89,22 +89,23 @@ class _Writer:
             written, self._written, self.pending = self._written, None, 0
             written.result()
 
-    def reserve(self, besides: int = 0) -> None:
-        """Keep the disk's room for the rest of the set but for so many bytes, which are about to be written.
+    def reserve(self) -> None:
+        """Keep the disk's room for the rest of the set.
 
         Raises:
             OSError: there is no room.
         """
         work = self._work
         if not work.finished:
-            store.reserve(work.folder, max(work.bytes_left() - besides, 0), self._claims)
+            store.reserve(work.folder, work.bytes_left(), self._claims)
 
     def close(self) -> None:
         self._thread.shutdown(wait=True)
 
     def _publish(self, shard: int, pixels: UInt8[np.ndarray, "n h w 3"]) -> None:
         work = self._work
-        self.reserve(besides=store.set_bytes(len(pixels), work.size, work.plan.files))
+        needed = store.set_bytes(len(pixels), work.size, work.plan.files)
+        store.give_back(work.folder, max(work.bytes_left() - needed, 0), self._claims)
         store.write_shard(work.folder, shard, work.plan, pixels, self._attributes)
         self._claims.release(shard)
 
@@ -142,10 +143,14 @@ def _produce(work: Work, rank: Rank, progress: Progress | None, log: Callable[[s
     ):
         writer.reserve()
         remade: set[int] = set()
-        while not work.finished:
+        while not work.finished or _removes_damaged(work, claims, attributes, remade, log):
             _make_shards(work, rank, claims, writer, sigterm, progress)
             if not _merge(work, claims, attributes, remade, log):
+                if progress is not None:
+                    progress(_rows_there(work), len(work.plan))
                 _wait(work, claims, sigterm)
+    if progress is not None:
+        progress(len(work.plan), len(work.plan))
     store.release_space(work.folder)
 
 
@@ -197,15 +202,43 @@ def _merge(
         if not work.finished:
             store.merge(work.folder, work.plan, work.out, attributes)
     except store.DamagedShard as damaged:
-        if damaged.shard in remade:
-            raise ValueError(f"{damaged.complaint}, again; check the disk, and remove {work.folder} then") from None
-        remade.add(damaged.shard)
-        log(f"{damaged.complaint}; it is made again")
-        store.shard_path(work.folder, damaged.shard).unlink(missing_ok=True)
+        _remove(damaged, work, remade, log)
     finally:
         claims.release(store.SPACE)
         claims.release(store.MERGE)
     return True
+
+
+def _removes_damaged(
+    work: Work, claims: store.Claims, attributes: dict[str, Any], remade: set[int], log: Callable[[str], None]
+) -> bool:
+    """Whether shards that stay as they are had to be removed; of several processes one looks at them."""
+    if work.merges or not claims.take(store.MERGE):
+        return False
+    found = False
+    try:
+        for shard in range(store.shard_count(len(work.plan))):
+            try:
+                store.check_shard(work.folder, shard, work.plan, attributes)
+            except store.DamagedShard as damaged:
+                found = True
+                _remove(damaged, work, remade, log)
+    finally:
+        claims.release(store.MERGE)
+    return found
+
+
+def _remove(damaged: store.DamagedShard, work: Work, remade: set[int], log: Callable[[str], None]) -> None:
+    """Remove a shard that is to be made again.
+
+    Raises:
+        ValueError: it has been already.
+    """
+    if damaged.shard in remade:
+        raise ValueError(f"{damaged.complaint}, again; check the disk, and remove {work.folder} then") from None
+    remade.add(damaged.shard)
+    log(f"{damaged.complaint}; it is made again")
+    store.shard_path(work.folder, damaged.shard).unlink(missing_ok=True)
 
 
 def _wait(work: Work, claims: store.Claims, sigterm: Flag) -> None:

@@ -18,7 +18,11 @@ def standing_set(out: Path, force: bool) -> store.Reader | None:
     if not out.exists():
         return None
     if not force:
-        return store.Reader(out)
+        reader = store.Reader(out)
+        if reader.rows is not None or not reader.attributes.get("complete"):
+            what = f"a selection of {reader.base}" if reader.rows is not None else "one shard of a set"
+            raise ValueError(f"{out}: is {what}; choose another --out")
+        return reader
     if not store.is_selection(out):
         try:
             store.Reader(out)

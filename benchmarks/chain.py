@@ -1,4 +1,4 @@
-"""What each stage of the chain costs, beside its limit, in one run on one thread.
+"""What each stage of the chain costs, beside its limit, in one run on one thread; benchmarks.synthesis has the sets.
 
     OMP_NUM_THREADS=1 python -m benchmarks.chain [--json OUT]
 
@@ -17,16 +17,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from augment import store, synthesize
 from augment.data import images, posemaps
 from augment.data.market1501 import read_folder
 from augment.data.pedestrians import PedestriansConfig, make_data
 from benchmarks.posemaps import whole_image_maps
 from benchmarks.rates import Row, publish
-from generators import checkpoint
-from generators.initialisation import initialise
-from generators.registry import create_generator
-from generators.tensors import to_uint8
 from reid.metrics import distance_matrix, evaluate
 from reid.torchreid_api import torchreid
 
@@ -37,7 +32,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        rows = [*_data(Path(folder)), *_maps(), *_synthesis(Path(folder)), *_evaluation(), _help()]
+        rows = [*_data(Path(folder)), *_maps(), *_evaluation(), _help()]
     publish(rows, args.json)
 
 
@@ -59,36 +54,6 @@ def _maps() -> list[Row]:
     ours = 32 / _cpu(lambda: posemaps.render(torch.from_numpy(points), (128, 64)), repeat=10)
     twin = 8 / _cpu(lambda: [whole_image_maps(person, (128, 64)) for person in points[:8]])
     return [Row("pose maps, 18x128x64", ours, ours / twin, "one NumPy exponential a pixel and joint, as PATN's code")]
-
-
-def _synthesis(folder: Path) -> list[Row]:
-    data = folder / "data"
-    generator = create_generator("dptn", "tiny")
-    initialise(generator, torch.Generator().manual_seed(0), "orthogonal")
-    weights = folder / "generator.safetensors"
-    weights.write_bytes(checkpoint.generator_to_bytes("dptn", "tiny", generator, {"trained_on": "none"}))
-    config = synthesize.SynthesizeConfig(per_image=2, foreign_generator=True)
-    job = synthesize.prepare(config, data, weights, device="cpu")
-    everything = np.arange(len(job.plan))
-
-    def bare() -> None:
-        with torch.inference_mode():
-            for start in range(0, len(everything), config.batch):
-                rows = everything[start : start + config.batch]
-                source = job.split.images(job.plan.source_index[rows], torch.device("cpu"))
-                to_uint8(job.generator(source, *(torch.zeros(len(rows), 18, 128, 64) for _ in range(2))))
-
-    forward = len(everything) / _cpu(bare)
-    whole = len(everything) / _cpu(lambda: synthesize.run(config, data, weights, folder / "set.h5", device="cpu"))
-    reader = store.Reader(folder / "set.h5")
-    order = np.random.default_rng(0).permutation(len(reader))
-    read = len(order) / _cpu(lambda: [reader.image(int(row)) for row in order], repeat=5)
-    decode = len(job.split.records) / _cpu(lambda: images.read_images(job.split.records))
-    return [
-        Row("DPTN tiny, forward only, a pass an image", forward),
-        Row("synthesize, 2 poses a source, end to end", whole, whole / forward, "the bare forward pass"),
-        Row("read the set at random", read, read / decode, "decoding the JPEG folder"),
-    ]
 
 
 def _evaluation() -> list[Row]:

@@ -10,11 +10,11 @@
 The schema and what was measured to survive a kill are described in docs/hdf5-format.md.
 """
 
-from augment.store.claims import MERGE, SPACE, Claims, release_space, reserve
+from augment.store.claims import MERGE, SPACE, Claims, give_back, release_space, reserve
 from augment.store.reader import Reader, write_scores, write_selection
 from augment.store.scores import Score, scores_path
 from augment.store.selection import is_selection
-from augment.store.sets import DamagedShard, join, merge, remove_set
+from augment.store.sets import DamagedShard, check_shard, join, merge, remove_set, write_set
 from augment.store.shards import (
     MANIFEST,
     PLAN,
@@ -29,7 +29,7 @@ from augment.store.shards import (
     shard_rows,
     write_shard,
 )
-from augment.store.tables import set_bytes, write_set
+from augment.store.tables import set_bytes
 
 __all__ = [
     "MANIFEST",
@@ -42,6 +42,8 @@ __all__ = [
     "Reader",
     "Score",
     "begin",
+    "check_shard",
+    "give_back",
     "is_begun",
     "is_selection",
     "join",

@@ -5,6 +5,7 @@ nodes): the system frees it when its holder dies, however it dies, and another p
 system without locks each process makes the shards of its rank.
 """
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -14,7 +15,7 @@ from typing import final
 from augment import files
 
 LOCK, RESERVE = ".claims", ".reserve"
-MERGE, SPACE = 2**30, 2**30 + 1  # bytes of the lock file, past those of any shard
+MERGE, SPACE, PRESENT = 2**30, 2**30 + 1, 2**30 + 2  # bytes of the lock file, past those of any shard
 TAKEN = (errno.EACCES, errno.EAGAIN)
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
@@ -29,6 +30,8 @@ class Claims:
         self._held: set[int] = set()
         self._rank, self._world = rank, world
         self.locks = True  # whether the file system has them
+        with contextlib.suppress(OSError):  # a process that has no shard in hand is seen as well
+            fcntl.lockf(self._descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB, 1, PRESENT)
 
     def take(self, place: int) -> bool:
         """Claim a shard (or MERGE, or SPACE) unless it is claimed, by whomever."""
@@ -65,7 +68,7 @@ class Claims:
 
 
 def is_claimed(folder: Path) -> bool:
-    """Whether another process has a claim on anything in a folder, as far as the file system tells."""
+    """Whether another process is at work in a folder, as far as the file system tells."""
     if not (folder / LOCK).exists():
         return False
     with (folder / LOCK).open("r+b") as file:
@@ -86,6 +89,17 @@ def reserve(folder: Path, size: int, claims: Claims) -> None:
         try:
             with files.naming(folder):
                 files.reserve(folder / RESERVE, size)
+        finally:
+            claims.release(SPACE)
+
+
+def give_back(folder: Path, size: int, claims: Claims) -> None:
+    """Keep `size` of the reserved bytes, if there are more; never take any again, which another one has given back."""
+    path = folder / RESERVE
+    if claims.take(SPACE):
+        try:
+            if path.exists() and path.stat().st_size > size:
+                os.truncate(path, size)
         finally:
             claims.release(SPACE)
 

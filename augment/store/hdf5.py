@@ -7,7 +7,7 @@ outside of the file, virtual sets, filters, object types, shapes larger than the
 import contextlib
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, final
 
@@ -18,7 +18,7 @@ from jaxtyping import Int64, UInt8
 from augment import files
 
 SCHEMA = 1
-JSON_ATTRIBUTES = ("config", "generator", "versions", "parts", "selection", "provenance", "checksums")  # stored as JSON text
+JSON_ATTRIBUTES = ("config", "generator", "versions", "parts", "selection", "provenance", "checksums")  # as JSON text
 IMAGES = "images"
 TEXT_BYTES = 2**15  # longer texts do not fit into HDF5's object header, so that they must be of variable length
 SCALARS = (h5py.h5t.STRING, h5py.h5t.INTEGER, h5py.h5t.FLOAT, h5py.h5t.ENUM)  # kinds of an attribute
@@ -73,7 +73,7 @@ class File:
                     f"{self.path}: synthetic set of schema {schema!r}, this version reads schema {SCHEMA}; "
                     "synthesize it again"
                 )
-            values = {str(key): self._attribute(key) for key in found}
+            values: dict[str, Any] = {str(key): self._attribute(key) for key in found}
         try:
             return values | {key: json.loads(values[key]) for key in JSON_ATTRIBUTES if key in values}
         except (ValueError, RecursionError, TypeError) as error:
@@ -83,10 +83,11 @@ class File:
         with naming(self.path):
             return name in self._file.attrs
 
-    def unknown(self, known: Iterable[str]) -> list[str]:
+    def unknown(self, known: Collection[str]) -> list[str]:
         """What the file holds beside known columns and groups, and those of them that are links to something else."""
         with naming(self.path):
-            return sorted(str(name) for name in self._file if name not in known or self._own(str(name)) is None)
+            found = map(str, self._file)
+            return sorted(name for name in found if name not in known or self._own(name) is None)
 
     def names(self, group: str) -> list[str]:
         """What a group holds; none where there is no such group."""
@@ -208,13 +209,16 @@ class File:
         if dataset.chunks is None and dataset.id.get_storage_size() < dataset.nbytes:
             raise ValueError(f"{self.path}: {name} is declared, but not stored; synthesize it again")
 
-    def _attribute(self, name: str) -> str | int | float:
+    def _attribute(self, name: str) -> Any:
+        """The text or number of an attribute."""
         attribute = h5py.h5a.open(self._file.id, name.encode())
         scalar = attribute.get_space().get_simple_extent_type() == h5py.h5s.SCALAR
         if not scalar or attribute.get_type().get_class() not in SCALARS:
             raise ValueError(f"{self.path}: damaged: attributes that are neither text nor numbers ({name!r})")
         value = self._file.attrs[name]
         plain = value.item() if isinstance(value, np.generic) else value
+        if isinstance(plain, str):
+            plain.encode("utf-8")  # h5py hands out what is no text as well
         return plain.decode("utf-8") if isinstance(plain, bytes) else plain
 
     def _own(self, name: str) -> Any:
@@ -276,7 +280,7 @@ class Output:
 
 @contextlib.contextmanager
 def written(path: Path, reserve: int = 0) -> Iterator[Output]:
-    """Write a file that takes `reserve` bytes at most. They are its own from the beginning: HDF5 crashes on a full disk.
+    """Write a file that takes `reserve` bytes at most. It has them from the beginning: HDF5 crashes on a full disk.
 
     Raises:
         OSError: no space for them.

@@ -177,16 +177,24 @@ def write_selection(out: Path, reader: Reader, rows: np.ndarray, provenance: dic
     return selection.write_rows(out, reader.base, reader._base.content_sha256, of_base, provenance)
 
 
-def write_scores(reader: Reader, added: dict[str, Score]) -> Path:
-    """Publish columns beside a set, replacing those of the same names and keeping the others.
+def write_scores(reader: Reader, added: dict[str, Score], *, force: bool = False) -> Path:
+    """Publish columns beside a set, replacing those of the same names and keeping the others, also another process's.
+
+    With `force`, scores of another set that lie there are replaced.
 
     Raises:
-        ValueError: `reader` is a selection; the scores that are there are of another set.
+        ValueError: `reader` is a selection; the scores that are there are damaged, or of another set.
     """
     if reader.rows is not None:
         raise ValueError(f"{reader.path}: a selection; score the set that it is of ({reader.base})")
     kept = reader._base.content_sha256
-    held = scores.read_scores(reader.base, kept, len(reader))
-    made = scores.write(reader.base, kept, len(reader), held | added)
+    with scores.locked(reader.base):
+        try:
+            held = scores.read_scores(reader.base, kept, len(reader))
+        except scores.StaleScoresError:
+            if not force:
+                raise
+            held = {}
+        made = scores.write(reader.base, kept, len(reader), held | added)
     reader.__dict__.pop("scores", None)
     return made

@@ -1,15 +1,16 @@
 """Whole sets: shards copied into one file, several sets into one, a set removed."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from augment.plan import UNKNOWN, Plan, blocks, digest
-from augment.store import claims, hdf5, selection, shards, tables
+from augment.store import claims, hdf5, scores, selection, shards, tables
 from augment.store.reader import Reader
-from augment.store.tables import Pixels
+from augment.store.stored import Stored
+from augment.store.tables import Pixels, Table
 
 
 class DamagedShard(ValueError):
@@ -21,6 +22,19 @@ class DamagedShard(ValueError):
         self.complaint = complaint
 
 
+def write_set(out: Path, table: Table, provenance: dict[str, Any], images: Iterable[Pixels]) -> Path:
+    """Publish a whole set as one file; `images` are its images in batches, in the order of the rows.
+
+    Scores of other images that lie beside it are removed.
+
+    Raises:
+        OSError: no space, before anything is written.
+    """
+    tables.write_set(out, table, provenance, images)
+    scores.remove_stale(out, Stored(out).content_sha256)
+    return out
+
+
 def merge(folder: Path, plan: Plan, out: Path, attributes: dict[str, Any]) -> Path:
     """Copy all shards into one file, checking every image, and remove them once it is published.
 
@@ -30,7 +44,7 @@ def merge(folder: Path, plan: Plan, out: Path, attributes: dict[str, Any]) -> Pa
     """
     claims.release_space(folder)
     provenance = {key: value for key, value in attributes.items() if key not in ("rows", "start", "complete")}
-    tables.write_set(out, plan, provenance, _read_shards(folder, plan))
+    write_set(out, plan, provenance, _read_shards(folder, plan, attributes))
     shards.remove_shards(folder)
     return out
 
@@ -47,7 +61,7 @@ def join(readers: Sequence[Reader], out: Path, provenance: dict[str, Any]) -> Pa
         for reader in readers
         for place in blocks(len(reader), 256)
     )
-    return tables.write_set(out, Joined(readers), provenance, images)
+    return write_set(out, Joined(readers), provenance, images)
 
 
 class Joined:
@@ -109,10 +123,10 @@ def _is_set(path: Path) -> bool:
         return selection.is_selection(path)
 
 
-def _read_shards(folder: Path, plan: Plan) -> Iterator[Pixels]:
+def _read_shards(folder: Path, plan: Plan, attributes: Mapping[str, Any]) -> Iterator[Pixels]:
     size = None
     for shard in range(shards.shard_count(len(plan))):
-        images = _read_shard(folder, shard, plan)
+        images = _read_shard(folder, shard, plan, attributes)
         if size not in (None, images.shape[1:]):
             raise ValueError(
                 f"{shards.shard_path(folder, shard)}: its images are of another size than those of the shards before "
@@ -122,19 +136,28 @@ def _read_shards(folder: Path, plan: Plan) -> Iterator[Pixels]:
         yield images
 
 
-def _read_shard(folder: Path, shard: int, plan: Plan) -> Pixels:
-    """The images of a shard of this very plan, each with the checksum that it was given."""
+def check_shard(folder: Path, shard: int, plan: Plan, attributes: Mapping[str, Any]) -> None:
+    """Check every image of a shard.
+
+    Raises:
+        DamagedShard: it is missing, damaged, or not of this set.
+    """
+    _read_shard(folder, shard, plan, attributes)
+
+
+def _read_shard(folder: Path, shard: int, plan: Plan, attributes: Mapping[str, Any]) -> Pixels:
+    """The images of a shard of this very set, each with the checksum that it was given."""
     path, rows = shards.shard_path(folder, shard), shards.shard_rows(plan, shard)
     try:
         with hdf5.File(path) as file:
-            attributes = file.attributes(("plan_sha256", "start"))
+            found = file.attributes(("plan_sha256", "start"))
             count, *_ = file.require_images()
             file.require({tables.CRC32: tables.CHECKSUM}, count)
             images, stored = file.images(), file.column(tables.CRC32)
     except (OSError, ValueError) as error:
         raise DamagedShard(shard, str(error)) from None
-    if attributes["plan_sha256"] != plan.sha256 or attributes["start"] != rows.start or count != len(rows):
-        raise DamagedShard(shard, f"{path}: a shard of another plan")
+    if not shards.is_part(found, attributes, rows.start) or count != len(rows):
+        raise DamagedShard(shard, f"{path}: a shard of another set")
     if not np.array_equal(tables.checksums(images), stored):
         raise DamagedShard(shard, f"{path}: damaged (checksum differs)")
     return images

@@ -10,6 +10,7 @@ Any number of processes may make the shards of one folder, and any process may f
 import contextlib
 import errno
 import os
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,11 @@ def shard_folder(out: Path) -> Path:
 
 
 def shard_path(folder: Path, shard: int) -> Path:
-    return folder / f"part-{shard:05d}.h5"
+    return folder / _shard_name(shard)
+
+
+def _shard_name(shard: int) -> str:
+    return f"part-{shard:05d}.h5"
 
 
 def begin(folder: Path, plan: Plan, provenance: dict[str, Any]) -> dict[str, Any]:
@@ -53,7 +58,7 @@ def begin(folder: Path, plan: Plan, provenance: dict[str, Any]) -> dict[str, Any
     """
     manifest = {"rows": len(plan), "plan_sha256": plan.sha256, **provenance}
     path = folder / MANIFEST
-    if not path.exists() and {entry.name for entry in folder.glob("[!.]*")} - _own_plan(folder):
+    if not path.exists() and _foreign(folder) and not path.exists():  # another process may just have begun it
         raise ValueError(f"{folder}: holds files that are no unfinished synthetic set; choose another --out")
     files.write_new(path, files.json_bytes(manifest | {"created": created()}))
     held = files.read_json(path)
@@ -61,9 +66,7 @@ def begin(folder: Path, plan: Plan, provenance: dict[str, Any]) -> dict[str, Any
         raise ValueError(f"{path}: is no manifest of a synthetic set; choose another --out")
     saved, asked = audit.flat(held), audit.flat(manifest)
     differing = [
-        key
-        for key in sorted(saved.keys() | asked)
-        if key != "created" and not key.startswith("versions.") and saved.get(key) != asked.get(key)
+        key for key in sorted(saved.keys() | asked) if not _may_change(key) and saved.get(key) != asked.get(key)
     ]
     if differing:
         raise ValueError(
@@ -73,8 +76,22 @@ def begin(folder: Path, plan: Plan, provenance: dict[str, Any]) -> dict[str, Any
     for place in (folder, folder.parent):  # a merge that was killed leaves its part beside the folder
         files.remove_parts(place)
     if _plan_sha256(folder / PLAN) != plan.sha256:
-        files.write_atomic(folder / PLAN, _file(plan, range(len(plan)), held))
+        _write_plan(folder / PLAN, plan, held)
     return held
+
+
+def _may_change(key: str) -> bool:
+    """What a set may be continued under: other libraries, but not another torch, which may round otherwise."""
+    return key == "created" or (key.startswith("versions.") and key != "versions.torch")
+
+
+def is_part(shard: Mapping[str, Any], held: Mapping[str, Any], start: int) -> bool:
+    """Whether a shard's attributes are those of a set (of its manifest or its plan), and it begins at a row of it."""
+    mine, theirs = (
+        {key: value for key, value in found.items() if key not in ("schema", "start", "complete")}
+        for found in (shard, held)
+    )
+    return mine == theirs and shard.get("start") == start
 
 
 def created() -> str:
@@ -101,8 +118,8 @@ def is_begun(folder: Path) -> bool:
 
 def missing_shards(folder: Path, plan: Plan) -> list[int]:
     """Shards that are not there yet."""
-    there = {path.name for path in folder.glob("part-*.h5")}
-    return [shard for shard in range(shard_count(len(plan))) if shard_path(folder, shard).name not in there]
+    there = {entry.name for entry in os.scandir(folder)} if folder.is_dir() else set()
+    return [shard for shard in range(shard_count(len(plan))) if _shard_name(shard) not in there]
 
 
 def write_shard(folder: Path, shard: int, plan: Plan, images: Pixels, attributes: dict[str, Any]) -> Path:
@@ -119,7 +136,7 @@ def write_shard(folder: Path, shard: int, plan: Plan, images: Pixels, attributes
         raise AssertionError(f"shard {shard} has {len(rows)} rows, got {len(images)} images")
     if not (folder / MANIFEST).exists():
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder / MANIFEST))
-    return files.write_atomic(shard_path(folder, shard), _file(plan, rows, attributes, images))
+    return files.write_atomic(shard_path(folder, shard), _shard(plan, rows, attributes, images))
 
 
 def remove_shards(folder: Path) -> None:
@@ -132,7 +149,7 @@ def remove_shards(folder: Path) -> None:
             for path in [*sorted(folder.glob("part-*.h5")), *(folder / name for name in (PLAN, RESERVE, LOCK))]:
                 path.unlink(missing_ok=True)
             (folder / MANIFEST).unlink(missing_ok=True)
-            files.remove_parts(folder)
+        files.remove_parts(folder)
         ours = {LOCK, RESERVE} | _own_plan(folder)
         if not {entry.name for entry in folder.iterdir()} - ours:
             for name in ours:
@@ -149,6 +166,11 @@ def _remove_empty(folder: Path) -> None:
             raise
 
 
+def _foreign(folder: Path) -> set[str]:
+    """Names in a folder without a manifest that are not of a set; hidden files do not count."""
+    return {entry.name for entry in folder.glob("[!.]*")} - {MANIFEST} - _own_plan(folder)
+
+
 def _own_plan(folder: Path) -> set[str]:
     """The name of the plan, where one of ours is left in a folder."""
     return {PLAN} if _plan_sha256(folder / PLAN) else set()
@@ -163,14 +185,23 @@ def _plan_sha256(path: Path) -> str | None:
         return None
 
 
-def _file(plan: Plan, rows: range, attributes: dict[str, Any], images: Pixels | None = None) -> bytes:
+def _write_plan(path: Path, plan: Plan, attributes: dict[str, Any]) -> None:
+    """Publish all rows without their images; there may be too many for the memory."""
+    with files.appearing(path) as part, hdf5.written(part, tables.plan_bytes(len(plan), plan.files)) as file:
+        _write_rows(file, plan, range(len(plan)), attributes)
+
+
+def _shard(plan: Plan, rows: range, attributes: dict[str, Any], images: Pixels) -> bytes:
     data: list[bytes] = []
     with hdf5.built(data) as file:
-        file.attributes({**attributes, "start": rows.start, "complete": False})
-        tables.write_columns(file, plan, rows)
-        if images is not None:
-            everything = slice(0, len(rows))
-            height, width = images.shape[1:3]
-            file.images((len(rows), height, width, 3), [(everything, images)])
-            file.column(tables.CRC32, len(rows), tables.CHECKSUM, [(everything, tables.checksums(images))])
+        _write_rows(file, plan, rows, attributes)
+        everything = slice(0, len(rows))
+        height, width = images.shape[1:3]
+        file.images((len(rows), height, width, 3), [(everything, images)])
+        file.column(tables.CRC32, len(rows), tables.CHECKSUM, [(everything, tables.checksums(images))])
     return data[0]
+
+
+def _write_rows(file: hdf5.Output, plan: Plan, rows: range, attributes: dict[str, Any]) -> None:
+    file.attributes({**attributes, "start": rows.start, "complete": False})
+    tables.write_columns(file, plan, rows)

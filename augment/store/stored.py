@@ -11,7 +11,7 @@ from typing import Any, final
 import numpy as np
 from jaxtyping import Float32, Int64, UInt8
 
-from augment.plan import UNKNOWN
+from augment.plan import UNKNOWN, blocks
 from augment.store import hdf5, shards, tables
 
 REQUIRED = ("config", "generator", "versions", "plan_sha256", "start")
@@ -63,11 +63,14 @@ class Stored:
             return file.column(name, rows)
 
     def poses(self, rows: np.ndarray) -> Float32[np.ndarray, "n k 2"]:
-        """Target poses of ascending rows."""
-        if not len(rows):
-            return np.empty((0, *tables.KINDS["target_pose"][1]), np.float32)
-        block = self.column("target_pose", slice(int(rows[0]), int(rows[-1]) + 1))
-        return block[rows - rows[0]]
+        """Target poses of ascending rows, which may be few of many."""
+        found = np.empty((len(rows), *tables.KINDS["target_pose"][1]), np.float32)
+        with hdf5.File(self._table) as file:
+            for block in blocks(self._count):
+                place = slice(*np.searchsorted(rows, (block.start, block.stop)).tolist())
+                if place.start < place.stop:
+                    found[place] = file.column("target_pose", block)[rows[place] - block.start]
+        return found
 
     @cached_property
     def crc32(self) -> np.ndarray:
@@ -98,7 +101,7 @@ class Stored:
             self._process, self._open = os.getpid(), {}
         if part not in self._open:
             start = part * self._rows_each if self._table != self.path else None
-            opened = _Images(self._parts[part], self.attributes["plan_sha256"], start, self._count)
+            opened = _Images(self._parts[part], self.attributes, start, self._count)
             if part and opened.size != self.size:
                 raise ValueError(
                     f"{opened.path}: images of another size; remove it and run the same `augment synthesize` again, "
@@ -123,17 +126,19 @@ class _Images:
     and opening one takes HDF5 as long as reading a hundred images, so where its images begin is noted instead.
     """
 
-    def __init__(self, path: Path, plan_sha256: str, start: int | None, rows: int) -> None:
-        """A shard must be of this plan and start at this row; `start` is None for a set that is one file."""
+    def __init__(self, path: Path, held: dict[str, Any], start: int | None, rows: int) -> None:
+        """A shard must be of the set `held` says and start at this row; `start` is None for a set that is one file."""
         self.path, self._is_shard = path, start is not None
         self._file = hdf5.File(path)
         count, *size = self._file.require_images()
         self._file.require({tables.CRC32: tables.CHECKSUM}, count)
         if start is not None:
-            attributes = self._file.attributes(REQUIRED)
             wanted = min(shards.SHARD_ROWS, rows - start)
-            if attributes["plan_sha256"] != plan_sha256 or attributes["start"] != start or count != wanted:
-                raise ValueError(f"{path}: a shard of another plan; remove it and run `augment synthesize` again")
+            if not shards.is_part(self._file.attributes(REQUIRED), held, start) or count != wanted:
+                raise ValueError(
+                    f"{path}: a shard of another set; remove it and run the same `augment synthesize` again, which "
+                    "makes it alone"
+                )
         self.size = (size[0], size[1])
         self.crc32 = self._file.column(tables.CRC32)
         if self._is_shard:

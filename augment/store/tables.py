@@ -17,7 +17,7 @@ KINDS: dict[str, hdf5.Kind] = {
 }
 CHECKSUM: hdf5.Kind = ("<u4", ())
 FILES, CRC32 = "files", "crc32"
-ROW_BYTES = 1024  # at most, of a row's columns and of HDF5's own index of its image
+COLUMNS_BYTES, INDEX_BYTES = 256, 768  # at most, of a row's columns and of HDF5's own index of its image
 HEADER_BYTES = 2**20
 Pixels = UInt8[np.ndarray, "n h w 3"]
 
@@ -38,7 +38,7 @@ class Table(Protocol):
 
 def checksums(images: Pixels) -> UInt32[np.ndarray, " n"]:
     """CRC-32 of each image's bytes."""
-    return np.asarray([zlib.crc32(image.tobytes()) for image in images], dtype=CHECKSUM[0])
+    return np.asarray([zlib.crc32(image) for image in np.ascontiguousarray(images)], dtype=CHECKSUM[0])
 
 
 def write_columns(file: hdf5.Output, table: Table, rows: range) -> None:
@@ -54,7 +54,12 @@ def write_columns(file: hdf5.Output, table: Table, rows: range) -> None:
 
 def set_bytes(rows: int, size: tuple[int, int], names: Sequence[str]) -> int:
     """Bytes that the file of a set takes, at most."""
-    return rows * (size[0] * size[1] * 3 + ROW_BYTES) + len(names) * 256 + HEADER_BYTES
+    return plan_bytes(rows, names) + rows * (size[0] * size[1] * 3 + INDEX_BYTES)
+
+
+def plan_bytes(rows: int, names: Sequence[str]) -> int:
+    """Bytes that the rows of a set take without their images, at most."""
+    return rows * COLUMNS_BYTES + len(names) * 256 + HEADER_BYTES
 
 
 def write_set(out: Path, table: Table, provenance: dict[str, Any], images: Iterable[Pixels]) -> Path:

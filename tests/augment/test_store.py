@@ -9,8 +9,8 @@ import h5py
 import numpy as np
 import pytest
 
-from augment import store
-from augment.plan import Plan
+from augment import files, store
+from augment.plan import COLUMNS, Plan
 from tests.killing import die, in_child
 
 ROWS, HEIGHT, WIDTH = 10, 6, 4
@@ -25,21 +25,21 @@ PROVENANCE = {
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
-    monkeypatch.setattr(store, "SHARD_ROWS", 4)
+    monkeypatch.setattr(store.shards, "SHARD_ROWS", 4)
 
 
 @pytest.fixture
 def plan():
     rng = np.random.default_rng(0)
-    pose = rng.uniform(0, 60, (ROWS, 18, 2)).astype(np.float32)
-    pose[0, 3] = np.nan
+    poses = rng.uniform(0, 60, (3, 18, 2)).astype(np.float32)
+    poses[0, 3] = np.nan
     return Plan(
         files=("0002_c1.jpg", "0004_c2.jpg", "ähnlich.jpg"),
+        poses=poses,
         pid=np.asarray([2, 4] * 5),
         camid=np.asarray([1, 2] * 5),
         source_index=np.asarray([0, 1] * 5),
         target_index=np.arange(ROWS) % 3,
-        target_pose=pose,
         seed=np.arange(ROWS).astype(np.uint64) + np.uint64(2**63),
     )
 
@@ -78,8 +78,9 @@ def test_round_trip(made, plan, images):
     assert len(reader) == ROWS
     assert reader.size == (HEIGHT, WIDTH)
     np.testing.assert_array_equal([reader.image(i) for i in range(ROWS)], images)
-    for name in store.COLUMNS:
+    for name in COLUMNS:
         np.testing.assert_array_equal(getattr(reader, name), plan.column(name))
+    np.testing.assert_array_equal(reader.target_pose, plan.poses[plan.target_index])
     assert (reader.identity(1), reader.camera(1), reader.source_name(1)) == (4, 2, "0004_c2.jpg")
     assert reader.target_name(2) == "ähnlich.jpg"
     assert reader.damaged() == []
@@ -91,7 +92,7 @@ def test_round_trip(made, plan, images):
 
 def test_the_file_is_as_documented(made):
     with h5py.File(made) as file:
-        assert {name: file[name].dtype.str for name in store.COLUMNS} == store.COLUMNS
+        assert {name: file[name].dtype.str for name in COLUMNS} == COLUMNS
         assert file["images"].chunks == (1, HEIGHT, WIDTH, 3)
         assert file["images"].compression is None
         assert file["crc32"].dtype.str == "<u4"
@@ -108,11 +109,11 @@ def test_a_reader_crosses_pickle_and_fork(made, images):
     reader = store.Reader(made)
     reader.image(0)
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(reader)).image(3), images[3])
-    handle = reader._handle
+    handle = reader._base._open[0]
 
     def read():
         np.testing.assert_array_equal(reader.image(3), images[3])
-        assert reader._handle is not handle, "the parent's handle is not shared"
+        assert reader._base._open[0] is not handle, "the parent's handle is not shared"
 
     assert in_child(read) == 0
     np.testing.assert_array_equal(reader.image(4), images[4])
@@ -123,7 +124,7 @@ def test_the_digest_of_a_plan_is_that_of_its_every_part(plan):
         replace(plan, files=("a", *plan.files[1:])),
         replace(plan, pid=plan.pid + 1),
         replace(plan, target_index=plan.target_index[::-1].copy()),
-        replace(plan, target_pose=plan.target_pose + 1),
+        replace(plan, poses=plan.poses + 1),
         replace(plan, seed=plan.seed + np.uint64(1)),
     ]
     assert len({plan.sha256, *(other.sha256 for other in others)}) == 6
@@ -134,15 +135,15 @@ def test_the_digest_of_a_plan_is_that_of_its_every_part(plan):
 
 
 def test_rows_of_shards_tile_the_plan(plan):
-    assert [row for shard in range(store.shard_count(plan)) for row in store.shard_rows(plan, shard)] == list(
+    assert [row for shard in range(store.shard_count(ROWS)) for row in store.shard_rows(plan, shard)] == list(
         range(ROWS)
     )
 
 
 def test_a_kill_at_any_file_loses_that_file_only(tmp_path, plan, images, monkeypatch):
     whole = make(tmp_path / "whole.h5", plan, images).read_bytes()
-    steps = ["plan.h5", "manifest.json", "part-00000.h5", "part-00001.h5", "part-00002.h5", "x.h5"]
-    publish = store.files.sync
+    steps = ["manifest.json", "plan.h5", "part-00000.h5", "part-00001.h5", "part-00002.h5", "x.h5"]
+    publish = files.sync
     for last in steps:
 
         def sync(path, last=last):
@@ -151,7 +152,7 @@ def test_a_kill_at_any_file_loses_that_file_only(tmp_path, plan, images, monkeyp
             publish(path)
 
         def work(sync=sync):
-            monkeypatch.setattr(store.files, "sync", sync)
+            monkeypatch.setattr(files, "sync", sync)
             make(tmp_path / "x.h5", plan, images)
 
         assert in_child(work) == -9
@@ -232,7 +233,19 @@ def test_a_full_disk_at_a_shard_leaves_the_shards_before(tmp_path, plan, images,
 
 
 @pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="space is reserved on POSIX only")
+def test_a_full_disk_leaves_no_plan_behind(tmp_path, plan, images, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "posix_fallocate", no_space)
+        with pytest.raises(OSError, match="No space left") as caught:
+            make(tmp_path / "x.h5", plan, images)
+    assert caught.value.filename == str(tmp_path / "x.shards" / "plan.h5")
+    assert names(tmp_path / "x.shards") == ["manifest.json"]
+    assert store.Reader(make(tmp_path / "x.h5", plan, images)).damaged() == []
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="space is reserved on POSIX only")
 def test_a_full_disk_at_the_merge_leaves_all_shards(tmp_path, plan, images, monkeypatch):
+    make(tmp_path / "x.h5", plan, images, stop=3)
     with monkeypatch.context() as patch:
         patch.setattr(os, "posix_fallocate", no_space)
         with pytest.raises(OSError, match="No space left") as caught:
@@ -251,13 +264,22 @@ def change(path, edit):
         edit(file)
 
 
+def test_a_name_that_is_no_text_is_refused(made):
+    change(made, replaced("files", data=np.asarray([b"\xff", b"a", b"b"])))
+    with pytest.raises(ValueError, match=r"x\.h5: damaged"):
+        _ = store.Reader(made).files
+
+
 def flip_a_pixel(file):
     file["images"][7, 2, 2, 0] ^= 1
 
 
 def test_a_flipped_bit_is_found(made):
     change(made, flip_a_pixel)
-    assert store.Reader(made).damaged() == [7]
+    reader = store.Reader(made)
+    assert reader.damaged() == [7]
+    with pytest.raises(ValueError, match=r"x\.h5: image 7 is damaged"):
+        reader.image(7)
 
 
 @pytest.mark.parametrize("damage", ["pixel", "cut", "foreign", "other plan", "short"])
@@ -275,8 +297,9 @@ def test_the_merge_refuses_a_damaged_shard_by_name(tmp_path, plan, images, damag
         change(path, lambda file: file.attrs.__setitem__("plan_sha256", "0" * 64))
     else:
         path.write_bytes(store.shard_path(folder, 2).read_bytes())
-    with pytest.raises(ValueError, match=r"part-00001\.h5: .*remove it and run the same command again"):
+    with pytest.raises(ValueError, match=r"part-00001\.h5: .*remove it and run the same") as caught:
         make(tmp_path / "x.h5", plan, images)
+    assert caught.value.shard == 1
     assert names(tmp_path) == ["x.shards"]
     path.unlink()
     assert store.Reader(make(tmp_path / "x.h5", plan, images)).damaged() == []
@@ -330,13 +353,17 @@ HOSTILE = {
     "flat images": (replaced("images", shape=(2**40, 0, 1, 3), dtype="u1", chunks=(1, 1, 1, 3), maxshape=(None,) * 4),
                     "holds no image"),
     "wide poses": (replaced("target_pose", shape=(ROWS, 2**20, 2**20), dtype="<f4", chunks=(1, 64, 64)),
-                   "target_pose is"),
+                   "target_pose declares"),
     "many names": (replaced("files", shape=(2**40,), dtype="S8", chunks=(64,)), "declares"),
     "wrong type": (replaced("pid", data=np.arange(ROWS)), "pid is int64"),
     "wrong length": (replaced("pid", data=np.arange(ROWS - 1, dtype="<i4")), "pid is int32"),
     "outside of the table": (lambda file: file["source_index"].__setitem__(3, 3), "outside of the table"),
-    "negative index": (lambda file: file["target_index"].__setitem__(3, -1), "outside of the table"),
-    "name that is no text": (replaced("files", data=np.asarray([b"\xff", b"a", b"b"])), "damaged"),
+    "negative index": (lambda file: file["target_index"].__setitem__(3, -2), "outside of the table"),
+    "no source": (lambda file: file["source_index"].__setitem__(3, -1), "outside of the table"),
+    "a decompression bomb": (
+        replaced("images", shape=(ROWS, HEIGHT, WIDTH, 3), dtype="u1", chunks=(1, HEIGHT, WIDTH, 3), compression=1),
+        "compressed or filtered",
+    ),
     "schema": (lambda file: file.attrs.__setitem__("schema", 2), "schema 2, this version reads schema 1"),
     "schemas": (lambda file: file.attrs.__setitem__("schema", [1, 1]), "damaged"),
     "array attribute": (lambda file: file.attrs.__setitem__("note", [1, 1]), "attributes"),
@@ -361,7 +388,7 @@ def test_other_files_are_refused(tmp_path, made):
         file["measurements"] = np.arange(3)
     for path, reason in (
         (tmp_path / "nowhere.h5", "no such file"),
-        (tmp_path, "no such file"),
+        (tmp_path, "holds no shards of a synthetic set"),
         (cut, "truncated"),
         (text, "not an HDF5 file"),
         (foreign, "no synthetic set of augment"),
