@@ -1,4 +1,4 @@
-"""The judges of identity: two re-ID networks, each trained on the real images of one half of the training identities.
+"""The judges: two re-ID networks, each trained on the real images of one half of the training identities.
 
 RUN/fold-0.safetensors, fold-1.safetensors   the training states after the last epochs; each can rebuild its network
 RUN/epochs-0.csv, epochs-1.csv               loss, accuracy, learning rate, a row an epoch
@@ -6,7 +6,7 @@ RUN/results.json                             how well each tells the real images
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -45,7 +45,7 @@ def silent(description: str, unit: str) -> Iterator[Callable[[int, int], None]]:
 
 @dataclass(frozen=True)
 class CrossFit:
-    """A pair of networks and the split that they were trained on; fold f is judged by network 1 - f."""
+    """The judges and the split that they were trained on; fold f is judged by network 1 - f."""
 
     folder: Path
     training: ReidConfig
@@ -77,13 +77,13 @@ class CrossFit:
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """What a score by these networks rests on."""
+        """Which networks a score is by."""
         options = {name: getattr(self.training, name) for name in ("model", "height", "width", "seed")}
         return options | {"networks_sha256": [files.sha256(self.weights(network)) for network in range(FOLDS)]}
 
 
 def prepare(folder: Path, dataset: DataSet, training: ReidConfig) -> CrossFit:
-    """Check that the pair in `folder` is, or can become, the one asked for.
+    """Check that the judges in `folder` are, or can become, those asked for.
 
     Raises:
         ValueError: too few identities; an unknown model; weights to start from that are missing; a run of another kind,
@@ -101,7 +101,7 @@ def prepare(folder: Path, dataset: DataSet, training: ReidConfig) -> CrossFit:
 def train(
     pair: CrossFit, dataset: DataSet, *, device: str, bar: Bar = silent, log: Log = lambda line: None
 ) -> dict[str, Any]:
-    """Train both networks, or go on with them, and test each on the fold that it has not seen; the results.
+    """Train both judges, or go on with them, and test each on the fold that it has not seen; the results.
 
     Raises:
         ValueError: see `prepare`; an image that cannot be read; a damaged or exchanged network.
@@ -121,6 +121,12 @@ def train(
             raise ValueError(f"{path}: not the network that was trained here; restore it, or remove {pair.folder}")
         log(f"judge {network + 1}: {_described(expected)}")
     return results
+
+
+def skills(results: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Of each judge how many real images of unseen identities it finds the right one for, and how many chance does."""
+    tests = [network["held_out"] for network in results["networks"]]
+    return [{"rank1": test["rank1"], "chance": 1 / test["identities"]} for test in tests]
 
 
 def _train_network(pair: CrossFit, network: int, device: str, bar: Bar, log: Log) -> dict[str, Any]:
@@ -169,9 +175,9 @@ def _determining(dataset: DataSet, training: ReidConfig) -> dict[str, Any]:
 
 
 def _require_ours(folder: Path, expected: dict[str, Any]) -> None:
-    """Refuse a folder with anything else than this pair in it; before its first epoch, options may still change."""
+    """Refuse a folder with anything else than these judges in it; before the first epoch, options may still change."""
     if folder.exists() and not folder.is_dir():
-        raise ValueError(f"--reid {folder}: is a file; give a folder, new or with a cross-fitted pair")
+        raise ValueError(f"--reid {folder}: is a file; give a folder, new or with judges")
     saved_path = folder / "config.json"
     saved = files.read_json(saved_path) if saved_path.exists() else {}
     stage = saved.get("stage") if isinstance(saved, dict) else None
@@ -182,4 +188,4 @@ def _require_ours(folder: Path, expected: dict[str, Any]) -> None:
     elif folder.exists() and any(folder.iterdir()):
         kind = f"is a {stage} run" if stage else "holds other files"
         why = ", whose network has seen the identities that it would judge" if stage == "train-reid" else ""
-        raise ValueError(f"--reid {folder}: {kind}{why}; give a new folder, where a cross-fitted pair is trained")
+        raise ValueError(f"--reid {folder}: {kind}{why}; give a new folder, where judges are trained")

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from augment import audit, expressions, store
+from reid.consistency import doubt
 
 SET, IDENTITY = PER = ("set", "identity")
 KEPT, CONTROL = "kept", "control"
@@ -60,6 +61,13 @@ class Choice:
     control: Int[np.ndarray, " k"]
     undecided: int
     provenance: dict[str, Any]
+
+    @property
+    def warnings(self) -> list[str]:
+        """A line for each column in use whose judges tell people hardly apart."""
+        judged = {name: said["judges"] for name, said in self.provenance["scores"].items() if "judges" in said}
+        doubts = {name: why for name, judges in judged.items() if (why := doubt(judges))}
+        return [f"warning: {name} is hardly better than a random choice: {why}" for name, why in doubts.items()]
 
     def __str__(self) -> str:
         total, kept = len(self.reader), len(self.rows)
@@ -119,9 +127,6 @@ def run(
     """
     choice = prepare(config, synthetic)
     _require_free(out, choice.reader)
-    log(str(choice))
-    if len(choice.rows) == len(choice.reader):
-        log("every image is kept: the selection, and its control, are the whole set")
     wanted = {
         out: (choice.rows, choice.provenance | {"role": KEPT}),
         control_path(out): (choice.control, choice.provenance | {"role": CONTROL}),
@@ -129,10 +134,16 @@ def run(
     if force:
         for path in wanted:
             _require_selection(path)
+    missing = [path for path, (rows, said) in wanted.items() if force or not _holds(path, choice.reader, rows, said)]
+    missing = [path for path in missing if control or path == out]
+    log(str(choice))
+    if len(choice.rows) == len(choice.reader):
+        log("every image is kept: the selection, and its control, are the whole set")
+    for line in choice.warnings:
+        log(line)
+    if force:
         for path in wanted:  # first of all the selection, which is never to stand beside another one's control
             path.unlink(missing_ok=True)
-    missing = [path for path, (rows, said) in wanted.items() if not _holds(path, choice.reader, rows, said)]
-    missing = [path for path in missing if control or path == out]
     if not missing:
         log("already done")
     for path in reversed(missing):

@@ -6,14 +6,15 @@ from typing import Any
 import numpy as np
 
 from augment import sheets
-from augment.store import Reader, Score
+from augment.store import Reader, Score, scores_path
+from augment.store.scores import StaleScoresError
 
 SHEET_IMAGES, SHEET_COLUMNS = 64, 8
 
 
 def summary(reader: Reader) -> dict[str, Any]:
-    """Counts and provenance."""
-    scores = {name: _spread(score) for name, score in reader.scores.items()}
+    """Counts, provenance and scores."""
+    scores = _scores(reader)
     _, per_identity = np.unique(reader.pid, return_counts=True)
     return {
         "images": len(reader),
@@ -25,6 +26,14 @@ def summary(reader: Reader) -> dict[str, Any]:
         **{key: value for key, value in reader.attributes.items() if key != "rows"},
         **({"scores": scores} if scores else {}),
     }
+
+
+def _scores(reader: Reader) -> dict[str, dict[str, float | int | None]] | str:
+    """The spread of each score, or why there is none of this set."""
+    try:
+        return {name: _spread(score) for name, score in reader.scores.items()}
+    except StaleScoresError:
+        return f"of another set ({scores_path(reader.base).name}); score again"
 
 
 def _spread(score: Score) -> dict[str, float | int | None]:

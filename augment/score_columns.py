@@ -45,19 +45,21 @@ class Sources:
         return read_images([self.records[index] for index in used], size, resize=True)[of_row]
 
 
-def find_sources(reader: Reader, dataset: DataSet) -> Sources:
-    """The training images that a set's rows name as their sources.
+def find_sources(reader: Reader, dataset: DataSet, *, test_too: bool = False) -> Sources:
+    """The training images, and with `test_too` those of query and gallery, that a set's rows name as their sources.
 
     Raises:
-        ValueError: a source that is no training image, or one of another person than the row is labelled with.
+        ValueError: a source that is no such image, or one of another person than the row is labelled with.
     """
     used, place = np.unique(reader.source_index, return_inverse=True)
-    named = {record.name: record for record in dataset.train}
+    admitted = (*dataset.query, *dataset.gallery, *dataset.train) if test_too else dataset.train
+    named = {record.name: record for record in admitted}
     names = [reader.files[index] for index in used]
     absent = [name for name in names if name not in named]
     if absent:
+        what = "images" if test_too else "training images"
         raise ValueError(
-            f"{reader.path}: {len(absent)} of its sources are no training images of {dataset.root} (for example "
+            f"{reader.path}: {len(absent)} of its sources are no {what} of {dataset.root} (for example "
             f"{absent[0]}); give the data that the set was made from"
         )
     records = tuple(named[name] for name in names)
@@ -74,7 +76,11 @@ def find_sources(reader: Reader, dataset: DataSet) -> Sources:
 def identity_columns(
     reader: Reader, sources: Sources, pair: CrossFit, *, device: str, batch: int, progress: Progress
 ) -> Columns:
-    """Similarity and margin to prototypes, distance to the source: by the network that has not seen the identity."""
+    """Similarity and margin to prototypes without the source, and distance to the source.
+
+    All by the network that has not seen the identity. Where the source is its only real image, it has no other to be
+    compared with: similarity and margin are NaN.
+    """
     columns = {name: np.full(len(reader), np.nan, np.float32) for name in IDENTITY}
     fold_of = {record.pid: fold for record, fold in zip(pair.records, pair.fold.tolist(), strict=True)}
     fold = np.array([fold_of[pid] for pid in reader.pid.tolist()], np.int64)
@@ -91,8 +97,9 @@ def identity_columns(
         for block in blocks(len(rows), ROWS * max(1, pair.training.workers)):
             shown = rows[block]
             found = pair.features(model, Rows(reader, shown), device, batch)
-            similarity, margin = consistency(found, reader.pid[shown], centres)
-            distance = 1 - cosine(found, known[of_source[sources.place[shown]]])
+            real_sources = known[of_source[sources.place[shown]]]
+            similarity, margin = consistency(found, reader.pid[shown], centres, real_sources)
+            distance = 1 - cosine(found, real_sources)
             for name, values in zip(IDENTITY, (similarity, margin, distance), strict=True):
                 columns[name][shown] = values
             done += len(shown)

@@ -49,6 +49,9 @@ def command(
 
     config = FilterConfig(keep, top, by, lowest, per, seed)
     if dry_run:
-        click.echo(prepare(config, synthetic))
+        choice = prepare(config, synthetic)
+        for line in choice.warnings:
+            options.log(line)
+        click.echo(choice)
         return
     click.echo(run(config, synthetic, out, control=control, force=force, log=options.log))

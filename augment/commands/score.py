@@ -31,7 +31,7 @@ TRAINING = ("model", "init", "size", "epochs", "learning_rate", "workers")
     "--reid",
     type=click.Path(path_type=Path),
     metavar="RUN",
-    help="Folder of the two re-ID networks that judge identities, each those that it was not trained on; a new one is "
+    help="Folder of the judges: two re-ID networks, each for the identities that it was not trained on. New ones are "
     "trained there.",
 )
 @click.option("--generator", type=options.existing("any"), metavar="RUN", help="Where the set's generator was trained.")
@@ -41,7 +41,7 @@ TRAINING = ("model", "init", "size", "epochs", "learning_rate", "workers")
     metavar="FILE",
     help="torchvision's keypointrcnn_resnet50_fpn. [default: in torch's cache, if there]",
 )
-# Training of a new --reid
+# Training of new judges
 @click.option("--model", default="osnet_x0_25", show_default=True, help="Any of torchreid's models.")
 @click.option(
     "--init",
@@ -71,12 +71,10 @@ TRAINING = ("model", "init", "size", "epochs", "learning_rate", "workers")
 @click.option(
     "--batch", default=64, show_default=True, type=click.IntRange(1), metavar="N", help="Images a forward pass."
 )
-@click.option(
-    "--workers", default=0, show_default=True, type=click.IntRange(0), help="Loader processes of the re-ID networks."
-)
+@click.option("--workers", default=0, show_default=True, type=click.IntRange(0), help="Loader processes of the judges.")
 @options.seed
 @options.device
-@click.option("--force", is_flag=True, help="Compute columns again that are there already.")
+@click.option("--force", is_flag=True, help="Compute columns again that are there already; replace another set's.")
 @options.config
 @options.dry_run
 def command(
@@ -88,7 +86,7 @@ def command(
 
     Identity consistency, distance to the source image, sharpness, what the generator's discriminators say, agreement
     with the pose that was asked for. Prints the spread of each; `augment filter` selects by them. Running the command
-    again computes only what is missing.
+    again computes only what is missing. Of a set made with --allow-test-identities, identity is not judged.
 
     \b
     Example:
@@ -108,7 +106,7 @@ def command(
     config = ScoreConfig(scores, training, batch)
     given = {"reid": reid, "generator": generator, "pose_weights": pose_weights}
     if dry_run:
-        job = prepare(config, synthetic, data, **given, device=device)
+        job = prepare(config, synthetic, data, **given, device=device, force=force)
         for line in job.not_computed():
             options.log(line)
         click.echo(job)

@@ -206,6 +206,34 @@ def test_everything_kept_is_said(made, tmp_path):
     assert store.Reader(control_path(tmp_path / "y.h5")).rows.tolist() == list(range(ROWS))
 
 
+def test_nothing_is_promised_before_what_stands_at_out_was_looked_at(made, tmp_path):
+    run(BEST, made, tmp_path / "y.h5")
+    (tmp_path / "thesis.h5").write_text("x")
+    for name, force in (("y.h5", False), ("thesis.h5", False), ("thesis.h5", True)):
+        lines = []
+        with pytest.raises(ValueError, match=r"another selection|is no selection"):
+            run(FilterConfig("pid>0"), made, tmp_path / name, force=force, log=lines.append)
+        assert lines == []
+
+
+JUDGES = {"good": (0.9, 0.5), "weak": (0.9, 0.15), "untested": (0.9, None)}
+
+
+@pytest.mark.parametrize(("name", "warned"), [("good", 0), ("weak", 1), ("untested", 1), ("sharpness", 0), ("pid", 0)])
+def test_columns_by_judges_near_chance_are_warned_of(augment, tmp_path, name, warned):
+    scores = {
+        column: store.Score(SHARPNESS, {"judges": [{"rank1": rank1, "chance": 0.1} for rank1 in found]})
+        for column, found in JUDGES.items()
+    }
+    made = make(tmp_path / "x.h5", scores=scores | {"sharpness": SCORES["sharpness"]})
+    words = ["filter", made, "--out", tmp_path / "y.h5", "--keep", f"{name} > 2"]
+    for more in (["--dry-run"], []):
+        code, _, err = augment(*words, *more)
+        assert code == 0
+        assert err.count(f"warning: {name} ") == err.count("warning") == warned
+    assert ("15.0% (by chance 10.0%)" in err) == (name == "weak")
+
+
 # Done, other, half done
 
 

@@ -19,12 +19,13 @@ def margin(feature, pid, prototypes):
     return own, own - max(similarity.values())
 
 
+def without_source(feature, pid, features, pids, source):
+    """Similarity and margin of an image that was made from image `source` of `features`."""
+    if sum(other == pid for other in pids) == 1:
+        return np.nan, np.nan
+    table = {other: prototype(features, pids, other) for other in {int(other) for other in pids}}
+    return margin(feature, pid, table | {pid: prototype(features, pids, pid, without=source)})
+
+
 def left_out_margin(features, pids):
-    found = []
-    for i, pid in enumerate(pids):
-        if sum(other == pid for other in pids) == 1:
-            found.append(np.nan)
-            continue
-        table = {other: prototype(features, pids, other, without=i) for other in set(pids.tolist())}
-        found.append(margin(features[i], pid, table)[1])
-    return np.array(found)
+    return np.array([without_source(features[i], pid, features, pids, i)[1] for i, pid in enumerate(pids.tolist())])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from reid.consistency import consistency, cosine, folds, left_out_margin, prototypes, unit_rows
+from reid.consistency import consistency, cosine, doubt, folds, left_out_margin, prototypes, unit_rows
 from tests.reference import prototypes as slow
 
 
@@ -21,9 +21,14 @@ def test_similarity_and_margin_equal_the_slow_twin():
     np.testing.assert_allclose(known.directions, np.stack(list(table.values())), atol=1e-7)
 
     judged, labels = random_features(seed=1)
-    similarity, margin = consistency(judged, labels, known)
-    expected = [slow.margin(feature, pid, table) for feature, pid in zip(judged, labels.tolist(), strict=True)]
+    sources = np.array([np.flatnonzero(pids == pid)[-1] for pid in labels])
+    similarity, margin = consistency(judged, labels, known, features[sources])
+    expected = [
+        slow.without_source(*image, features, pids, source)
+        for *image, source in zip(judged, labels.tolist(), sources.tolist(), strict=True)
+    ]
     np.testing.assert_allclose(np.stack([similarity, margin], axis=1), expected, atol=1e-6)
+    np.testing.assert_array_equal(np.isnan(similarity), labels == 21)
 
 
 def test_left_out_margin_equals_the_slow_twin():
@@ -36,10 +41,32 @@ def test_left_out_margin_equals_the_slow_twin():
 
 def test_values_by_hand():
     # Two people at right angles: their prototypes are the axes; an image between them belongs to neither.
-    known = prototypes(np.array([[2.0, 0.0], [0.0, 5.0]]), np.array([1, 2]))
-    similarity, margin = consistency(np.array([[3.0, 3.0], [0.0, 1.0], [0.0, 1.0]]), np.array([1, 2, 1]), known)
+    real = np.array([[2.0, 0.0], [3.0, 0.0], [0.0, 5.0], [0.0, 1.0]])
+    known = prototypes(real, np.array([1, 1, 2, 2]))
+    images, labels = np.array([[3.0, 3.0], [0.0, 1.0], [0.0, 1.0]]), np.array([1, 2, 1])
+    similarity, margin = consistency(images, labels, known, real[[0, 2, 0]])
     np.testing.assert_allclose(similarity, [np.sqrt(0.5), 1, 0])
     np.testing.assert_allclose(margin, [0, 1, -1], atol=1e-12)
+
+
+def test_a_copy_is_as_consistent_as_its_source_is_without_itself():
+    """Two images of one person at right angles: a copy of the first has nothing of the second."""
+    real, pids = np.array([[1.0, 0.0, 0.0], [0.0, 2.0, 0.0], [0.0, 0.0, 1.0], [0.0, 0.0, 2.0]]), np.array([1, 1, 2, 2])
+    similarity, margin = consistency(real[:1], pids[:1], prototypes(real, pids), real[:1])
+    assert (similarity.tolist(), margin.tolist()) == ([0], [0])
+    features, people = random_features()
+    copies = consistency(2 * features, people, prototypes(features, people), features)
+    np.testing.assert_allclose(copies[1], left_out_margin(features, people), atol=1e-6)
+    for row in np.flatnonzero(people != 21).tolist():
+        others = slow.prototype(features, people, people[row], without=row)
+        assert copies[0][row] == pytest.approx(float(slow.unit(features[row]) @ others), abs=1e-6)
+
+
+def test_the_only_image_of_an_identity_leaves_nothing_to_compare_with():
+    real, pids = np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 2.0]]), np.array([1, 2, 2])
+    similarity, margin = consistency(real, pids, prototypes(real, pids), real)
+    np.testing.assert_allclose(similarity, [np.nan, 1, 1])
+    np.testing.assert_allclose(margin, [np.nan, 1, 1])
 
 
 def test_a_prototype_weighs_each_image_once_however_long_its_feature_is():
@@ -50,20 +77,30 @@ def test_a_prototype_weighs_each_image_once_however_long_its_feature_is():
 def test_scale_and_order_change_nothing():
     features, pids = random_features()
     known = prototypes(features, pids)
-    similarity, margin = consistency(features, pids, known)
+    similarity, margin = consistency(features, pids, known, features)
     order = np.random.default_rng(5).permutation(len(pids))
     scaled = (features * 3)[order]
-    again = consistency(scaled, pids[order], prototypes(scaled, pids[order]))
+    again = consistency(scaled, pids[order], prototypes(scaled, pids[order]), features[order])
     np.testing.assert_allclose(again, [similarity[order], margin[order]], atol=1e-6)
-    assert (np.abs(similarity) <= 1 + 1e-9).all()
-    assert (margin <= similarity + 1 + 1e-9).all()
+    assert np.nanmax(np.abs(similarity)) <= 1 + 1e-9
+    assert np.nanmax(margin - similarity) <= 1 + 1e-9
 
 
 def test_an_identity_without_real_images_is_refused():
     known = prototypes(*random_features())
     for stranger in (4, 99):
         with pytest.raises(ValueError, match=rf"identity {stranger} \(1 images"):
-            consistency(np.ones((2, 6)), np.array([3, stranger]), known)
+            consistency(np.ones((2, 6)), np.array([3, stranger]), known, np.ones((2, 6)))
+
+
+def test_judges_are_doubted_below_twice_chance():
+    good = {"rank1": 0.9, "chance": 0.1}
+    assert doubt([good, {"rank1": 0.2, "chance": 0.1}]) is None
+    weak = {"rank1": 0.19, "chance": 0.1}
+    said = "of people new to it, the weaker judge finds 19.0% (by chance 10.0%)"
+    assert doubt([good, weak]) == doubt([weak, good]) == said
+    assert doubt([{"rank1": 0.15, "chance": 0.01}, weak]) == said, "weaker beside what chance gives it"
+    assert "untested" in str(doubt([good, {"rank1": None, "chance": 0.1}]))
 
 
 def test_cosine_of_rows():
