@@ -50,4 +50,5 @@ def write_sheet(path: Path, reader: Reader) -> Path:
     rows = [
         (sheets.draw_skeleton(pose, reader.size), reader.image(row)) for pose, row in zip(poses, chosen, strict=True)
     ]
-    return sheets.write_sheet(path, rows, ("pose", "generated"), groups=SHEET_COLUMNS)
+    labels = [f"row {row}, person {reader.identity(row)}, camera {reader.camera(row)}" for row in chosen]
+    return sheets.write_sheet(path, rows, ("pose", "generated"), groups=SHEET_COLUMNS, labels=labels)

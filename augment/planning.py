@@ -4,6 +4,7 @@ A plan is a pure function of (records, pixels, key points, policies, seed); the 
 matter.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -17,6 +18,8 @@ from augment.policies import POLICIES as POLICIES
 from augment.policies import draw_listed, draw_targets
 from augment.posefile import PoseFile
 from augment.sources import choose_sources
+
+MOST_IMAGES = 2**31 - 1  # of a set: its rows are numbered in 32 bits
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,35 @@ class Budget:
         for option, value in (("--per-image", self.per_image), ("--per-identity", self.per_identity)):
             if value is not None and value < 1:
                 raise ValueError(f"{option} {value}: makes no image; ask for 1 or more")
+        if self.ratio is not None and not (math.isfinite(self.ratio) and self.ratio > 0):
+            raise ValueError(f"--ratio {self.ratio}: expected a finite number above 0, such as 0.5 or 2")
+
+    @property
+    def option(self) -> str:
+        """As the command line has it."""
+        given = {"--per-image": self.per_image, "--ratio": self.ratio, "--per-identity": self.per_identity}
+        return next((f"{name} {value}" for name, value in given.items() if value is not None), "--balance")
+
+    def total(self, pid: Int[np.ndarray, " n"], sources: Bool[np.ndarray, " n"]) -> int:
+        """Images to make of all real ones together.
+
+        Raises:
+            ValueError: more than a set can hold.
+        """
+        _, real = np.unique(pid, return_counts=True)
+        if self.ratio is not None:
+            total = len(pid) * self.ratio
+        elif self.per_image is not None:
+            total = int(sources.sum()) * self.per_image
+        elif self.per_identity is not None:
+            total = len(real) * self.per_identity
+        else:
+            total = int((real.max() - real).sum())
+        if total > MOST_IMAGES:
+            raise ValueError(
+                f"{self.option}: makes more than {MOST_IMAGES:,} images, which no set holds; ask for fewer"
+            )
+        return round(total)
 
     def counts(
         self,
@@ -71,7 +103,7 @@ class Budget:
         """Sources that share so many images evenly."""
         if self.per_image is not None or self.ratio is not None:
             rows = np.flatnonzero(sources)
-            total = round(len(pid) * self.ratio) if self.ratio is not None else len(rows) * (self.per_image or 0)
+            total = self.total(pid, sources)
             if total < 1:
                 raise ValueError(f"--ratio {self.ratio}: makes no image of {len(pid)} real ones; ask for more")
             yield rows, total
@@ -93,22 +125,33 @@ class Budget:
                 yield np.flatnonzero(sources & (pid == identity) & (camid == camera)), images
 
 
-def draw_plan(split: Posed, policy: str | PoseFile, budget: Budget, seed: int, sources: str = "random") -> Plan:
+def draw_plan(
+    split: Posed,
+    policy: str | PoseFile,
+    budget: Budget,
+    seed: int,
+    sources: str = "random",
+    room: int | None = None,
+) -> Plan:
     """Sources in order of their names, each with target poses that `policy` admits, drawn without replacement.
 
     random: any other training image's pose. same-camera, other-identity, same-identity: those of them. self: the
     source's own pose, the control arm. diverse: any other's, the likelier the fewer images its identity has, real or
     drawn before, in that cluster of poses. canonical: the poses closest to the 8 cluster centres, the source's own
-    among them if it is one. A file: its poses, whoever's they are. `sources` are those of `choose_sources`.
+    among them if it is one. A file: its poses, whoever's they are. `sources` are those of `choose_sources`. `room` is
+    how many bytes the images may take.
 
     Raises:
-        ValueError: an unknown policy, an empty budget, or a source with fewer admitted poses than asked for.
+        ValueError: an unknown policy, a budget that is empty, more than a set holds or than there is room for, or a
+            source with fewer admitted poses than asked for.
     """
     pid = np.asarray([record.pid for record in split.records])
     camid = np.asarray([record.camid for record in split.records])
     names = [record.name for record in split.records]
     rng = np.random.default_rng([seed, 0])
-    counts = budget.counts(pid, camid, choose_sources(sources, split), rng)
+    may = choose_sources(sources, split)
+    _require_room(budget, budget.total(pid, may), split.size, room)
+    counts = budget.counts(pid, camid, may, rng)
     listed: dict[str, Points] = policy.points if isinstance(policy, PoseFile) else {}
     files = (*names, *sorted(listed.keys() - set(names)))
     nobodys = [listed[name] for name in files[len(names) :]]
@@ -140,6 +183,15 @@ def fill(levels: Int[np.ndarray, " c"], total: int, rng: np.random.Generator) ->
     lowest = np.flatnonzero(levels <= level)
     received[rng.permutation(lowest)[: total - received.sum()]] += 1
     return received
+
+
+def _require_room(budget: Budget, images: int, size: tuple[int, int], room: int | None) -> None:
+    needed = images * size[0] * size[1] * 3
+    if room is not None and needed > room:
+        raise ValueError(
+            f"{budget.option}: {images:,} images take {needed / 1e6:,.1f} MB, and the disk has {room / 1e6:,.1f} MB "
+            "for them; ask for fewer, or choose an --out on another disk"
+        )
 
 
 def _spread(total: int, places: int, rng: np.random.Generator) -> Int[np.ndarray, " n"]:

@@ -13,14 +13,29 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Bool, UInt8
 
-from augment import audit, coverage, launch, planning, posefile, producing, runs, sheets, store
+from augment import (
+    allocator,
+    audit,
+    coverage,
+    interruption,
+    launch,
+    planning,
+    posefile,
+    producing,
+    runs,
+    sheets,
+    standing,
+    store,
+)
 from augment.data import feed, keypoints, posemaps
 from augment.data.read import read_data
 from augment.data.records import DISTRACTOR, DataSet, Record, digest
 from augment.devices import require_precision
+from augment.interruption import Flag, Preempted
 from augment.plan import Plan
+from augment.standing import Standing
 from augment.version import __version__
 from generators import checkpoint
 from generators.generator import Generator
@@ -62,43 +77,64 @@ class Job:
 
 
 def prepare(
-    config: SynthesizeConfig, data: Path, generator: Path, *, annotation: Path | None = None, device: str = "auto"
+    config: SynthesizeConfig,
+    data: Path,
+    generator: Path,
+    *,
+    annotation: Path | None = None,
+    device: str = "auto",
+    room: int | None = None,
+    pause: Callable[[], None] = lambda: None,
 ) -> Job:
     """Read the data, load the generator, audit both and draw the plan.
 
+    The images may take `room` bytes. `pause` is called now and then: it may stop everything by an exception.
+
     Raises:
-        ValueError: bad data or weights, a generator of another split, an impossible plan.
+        ValueError: bad data or weights, a generator of another split, an impossible plan, or one without room.
     """
     budget = planning.Budget(config.per_image, config.ratio, config.per_identity, bool(config.balance))
     compute = launch.own_device(device)
+    allocator.keep_memory()
     require_precision(compute, config.precision)
     dataset = read_data(data)
     test_too = bool(config.allow_test_identities)
     points = keypoints.dataset_points(dataset, annotation)
     records = _records(dataset, points, test_too)
+    pause()
     network = checkpoint.load_generator(generator, compute).for_inference()
-    split = feed.load(records, points)
+    split = feed.load(records, points, progress=lambda done, total: pause())
     policy = config.poses
     if policy not in planning.POLICIES:
         policy = posefile.read_poses(Path(policy), dataset, points, split.size, test_too)
-    provenance = _provenance(config, dataset, generator, points, records, policy)
-    plan = planning.draw_plan(split, policy, budget, config.seed, config.sources or "random")
+    provenance = _provenance(config, dataset, generator, points, records, policy) | {"device": compute.type}
+    pause()
+    plan = planning.draw_plan(split, policy, budget, config.seed, config.sources or "random", room)
+    pause()
     return Job(split, plan, network, compute, provenance)
 
 
-def plan_table(config: SynthesizeConfig, job: Job) -> str:
-    """What a plan will make: of whom, in which poses, how large; and how long, measured on this machine now."""
+def plan_table(config: SynthesizeConfig, job: Job, out: Path, found: Standing) -> str:
+    """What a plan will make: of whom, in which poses, how large; and how long, measured on this machine now.
+
+    `found` is what is at `out` already.
+    """
     rows = coverage.describe(job.plan, job.split, config.seed, sources=config.sources or "random", poses=config.poses)
     height, width = job.split.size
     megabytes = len(job.plan) * height * width * 3 / 1e6
-    duration = coverage.duration(estimate_seconds(job, config))
-    return coverage.table(
-        [
-            *rows,
-            ("size", f"{megabytes:.1f} MB of {height} x {width} pixels, {2 * megabytes:.1f} MB while it is merged"),
-            ("time", f"about {duration} ({job.device}, {config.precision}, batch {config.batch}, 1 process)"),
-        ]
-    )
+    merges = not found.done and store.shard_folder(out) != out
+    merging = f", {2 * megabytes:.1f} MB while it is merged" if merges else ""
+    rows.append(("size", f"{megabytes:.1f} MB of {height} x {width} pixels{merging}"))
+    left = len(job.plan) - found.images
+    if found.images:
+        rows.append(("still to make", f"{left} of {len(job.plan)} images"))
+    if left:
+        world = launch.rank().world
+        duration = coverage.duration(estimate_seconds(job, config) * left / len(job.plan) / world)
+        processes = "1 process" if world == 1 else f"{world} processes"
+        how = f"{job.device}, {config.precision}, batch {config.batch}, {processes}"
+        rows.append(("time", f"about {duration} ({how})"))
+    return coverage.table(rows)
 
 
 def estimate_seconds(job: Job, config: SynthesizeConfig) -> float:
@@ -109,6 +145,30 @@ def estimate_seconds(job: Job, config: SynthesizeConfig) -> float:
     started = time.perf_counter()
     generate(job, second, config.precision)
     return (time.perf_counter() - started) * len(job.plan) / len(second)
+
+
+def rehearse(
+    config: SynthesizeConfig,
+    data: Path,
+    generator: Path,
+    out: Path,
+    *,
+    annotation: Path | None = None,
+    device: str = "auto",
+    force: bool = False,
+    log: Callable[[str], None] = lambda line: None,
+) -> str:
+    """Check all that `run` checks, without writing anything; returns the plan's table.
+
+    Raises:
+        ValueError: see `run`.
+    """
+    job, found = _checked(config, data, generator, out, annotation, device, force, lambda: None)
+    if found.done:
+        log("already done")
+    elif found.images:
+        log(f"{found.images} of {len(job.plan)} images are there")
+    return plan_table(config, job, out, found)
 
 
 def run(
@@ -125,37 +185,35 @@ def run(
     progress: Callable[[int, int], None] | None = None,
     log: Callable[[str], None] = lambda line: None,
 ) -> Path:
-    """Make `out` (X.h5, or a folder of shards), or go on making it; returns its path. `plan` logs the plan's table first.
+    """Make `out` (X.h5, or a folder of shards), or go on making it; returns its path. `plan` logs the plan first.
 
     Raises:
         ValueError: see `prepare`; or `out` is another set.
         OSError: the disk is full; nothing half-written is left and the finished shards stay.
         Preempted: stopped by SIGTERM.
     """
-    if out.suffix not in (".h5", ""):
-        raise ValueError(f"--out {out}: expected a file name that ends in .h5, or a folder's name, for shards")
     rank = launch.rank()
-    if force and rank.world > 1:
-        raise ValueError(f"--force: {rank.world} processes would remove each other's work; remove {out} first")
-    job = prepare(config, data, generator, annotation=annotation, device=device)
-    if plan and rank.index == 0:
-        log(plan_table(config, job))
-    if force:
-        store.remove_set(out)
-    work = producing.Work(
-        job.plan, job.split.size, config.batch, lambda rows: generate(job, rows, config.precision), job.provenance, out
-    )
-    if out.is_file():
-        _refuse_other(out, job)
-        store.remove_shards(work.folder)
-        log("already done")
-    elif work.finished and not work.merges:
-        store.begin(work.folder, job.plan, job.provenance)
-        log("already done")
-    else:
-        producing.produce(work, rank, progress, log)
-    if sheet is not None and rank.index == 0:
-        write_sheet(sheet, store.Reader(out), job.split)
+    with interruption.on_sigterm() as sigterm:
+
+        def pause() -> None:
+            _stop_if_asked_to(sigterm)
+
+        job, found = _checked(config, data, generator, out, annotation, device, force, pause)
+        if plan and rank.index == 0:
+            log(plan_table(config, job, out, found))
+            pause()
+        if force:
+            store.remove_set(out)
+        work = producing.Work(
+            job.plan, job.split.size, config.batch, lambda rows: generate(job, rows, config.precision), job.provenance,
+            out,
+        )  # fmt: skip
+        if not found.done or _damaged(work):
+            producing.produce(work, rank, progress, log)
+        else:
+            log("already done")
+        if sheet is not None and rank.index == 0:
+            write_sheet(sheet, store.Reader(out), job.split)
     return out
 
 
@@ -173,20 +231,44 @@ def generate(job: Job, rows: np.ndarray, precision: str = "fp32") -> UInt8[np.nd
 
 
 def write_sheet(path: Path, reader: store.Reader, split: feed.Posed, rows: int = SHEET_ROWS) -> Path:
-    """Source, target pose, generated image, and the true image where the target pose is one of the same person."""
+    """Source, target pose, generated image, and the true image where the target pose is one of the same person.
+
+    Above each row are its number in the set, identity and camera.
+    """
+    chosen = _chosen(reader, split, rows)
+    asked, model = reader.attributes["config"], reader.attributes["generator"]["model"]
     return sheets.write_sheet(
-        path, sheet_rows(reader, split, rows), ("source", "target pose", "generated", "true"), groups=3
+        path,
+        _cells(reader, split, chosen),
+        ("source", "target pose", "generated", "true"),
+        groups=3,
+        labels=[f"row {row}   person {reader.identity(row)}   camera {reader.camera(row)}" for row in chosen],
+        head=f"{reader.path.name}: {len(chosen)} of {len(reader)} images, poses: {asked['poses']}, generator: {model}",
     )
 
 
 def sheet_rows(reader: store.Reader, split: feed.Posed, count: int) -> list[tuple[np.ndarray | None, ...]]:
-    """Rows spread over the set, half of them with a true image where there are as many."""
+    """Rows spread over the set, half of them with a true image where there are as many, and half without."""
+    return _cells(reader, split, _chosen(reader, split, count))
+
+
+def _chosen(reader: store.Reader, split: feed.Posed, count: int) -> list[int]:
+    """Rows of the set, those with a true image first; where one kind is scarce, more of the other."""
+    same = _has_truth(reader, split)
+    without = max(count - count // 2, count - int(same.sum()))
+    others = _spread(np.flatnonzero(~same), without)
+    return [*_spread(np.flatnonzero(same), count - len(others)).tolist(), *others.tolist()]
+
+
+def _has_truth(reader: store.Reader, split: feed.Posed) -> Bool[np.ndarray, " n"]:
     people = dict(enumerate(record.pid for record in split.records))  # not of poses of nobody, which come after them
-    same = reader.pid == np.asarray([people.get(target, -1) for target in reader.target_index.tolist()])
-    with_truth = _spread(np.flatnonzero(same), count // 2)
-    without = _spread(np.flatnonzero(~same), count - len(with_truth))
+    return reader.pid == np.asarray([people.get(target, -1) for target in reader.target_index.tolist()])
+
+
+def _cells(reader: store.Reader, split: feed.Posed, chosen: Sequence[int]) -> list[tuple[np.ndarray | None, ...]]:
+    same = _has_truth(reader, split)
     rows = []
-    for row in [*with_truth, *without]:
+    for row in chosen:
         source, target = reader.source_index[row], reader.target_index[row]
         skeleton = sheets.draw_skeleton(reader.poses(np.asarray([row]))[0], split.size)
         rows.append((split.pixels[source], skeleton, reader.image(row), split.pixels[target] if same[row] else None))
@@ -255,9 +337,42 @@ def _provenance(
     }
 
 
-def _refuse_other(out: Path, job: Job) -> None:
-    found = store.Reader(out).attributes
-    not_asked_for = dict.fromkeys(found.get("config", {}))
-    expected = {"config": not_asked_for | job.provenance["config"], "plan_sha256": job.plan.sha256}
-    expected |= {key: job.provenance[key] for key in ("generator", "data_digest", "points_digest")}
-    audit.require_same(str(out), found, expected, "choose another --out, or --force to replace it")
+def _checked(
+    config: SynthesizeConfig,
+    data: Path,
+    generator: Path,
+    out: Path,
+    annotation: Path | None,
+    device: str,
+    force: bool,
+    pause: Callable[[], None],
+) -> tuple[Job, Standing]:
+    """The job, and what is at `out` of it; with `force` nothing is, once it has been removed."""
+    standing.require_name(out)
+    if force and launch.rank().world > 1:
+        raise ValueError(f"--force: {launch.rank().world} processes would remove each other's work; remove {out} first")
+    room = standing.room(out)
+    job = prepare(config, data, generator, annotation=annotation, device=device, room=room, pause=pause)
+    if force:
+        standing.require_replaceable(out)
+        return job, Standing()
+    return job, standing.look(out, job.plan, job.provenance)
+
+
+def _damaged(work: producing.Work) -> bool:
+    """Whether a set that is there needs a shard anew. Shards that lie beside a merged file are removed."""
+    if work.merges:
+        store.remove_shards(work.folder)
+        return False
+    attributes = store.begin(work.folder, work.plan, work.provenance)
+    try:
+        for shard in range(store.shard_count(len(work.plan))):
+            store.check_shard(work.folder, shard, work.plan, attributes)
+    except store.DamagedShard:
+        return True
+    return False
+
+
+def _stop_if_asked_to(sigterm: Flag) -> None:
+    if sigterm.requested:
+        raise Preempted("stopped by SIGTERM; nothing is lost, the same command begins again")

@@ -21,16 +21,22 @@ from augment.data.records import DataSet, digest
 from augment.devices import pick_device
 from augment.reid_training import file_source, init_file, train_in_files
 from augment.store import Reader
+from reid.configuration import determining_options
 from reid.dataset import MixedDataset
 from reid.features import extract_features
 from reid.metrics import Evaluation, distance_matrix, evaluate
 from reid.mixing import MixPolicy, mix
+from reid.networks import require_possible
+from reid.reencoding import Jpeg, Reencoded, estimated
 from reid.results import results
 from reid.sources import FileSource, cameras, identities
-from reid.training import FREE_OPTIONS, ReidConfig
+from reid.training import ReidConfig
 
 STAGE = "train-reid"
 MATCHES = ("epochs", "iterations")
+
+# What earlier versions did where a policy now has these options.
+LATER = {"set_weights": (), "replace": False, "control": "none"}
 
 
 @dataclass(frozen=True)
@@ -41,10 +47,14 @@ class TrainReidConfig:
     mixing: MixPolicy = field(default_factory=MixPolicy)
     match: str = "epochs"  # iterations: synthetic images do not lengthen an epoch, it has as many draws as real images
     metric: str = "euclidean"
+    recipe: str | None = None  # where the options came from; they alone decide the result
+    jpeg: int | str | None = None  # quality by which synthetic images are re-encoded; match: that of the real files
 
     def __post_init__(self) -> None:
         if self.match not in MATCHES:
             raise ValueError(f"match {self.match!r}: must be one of {', '.join(MATCHES)}")
+        if isinstance(self.jpeg, str) and self.jpeg != "match":
+            raise ValueError(f"jpeg {self.jpeg!r}: must be a quality from 1 to 100, or match")
 
 
 @dataclass(frozen=True)
@@ -56,25 +66,32 @@ class Job:
     images: MixedDataset
     training: ReidConfig
     provenance: dict[str, Any]
+    jpeg: Jpeg | None
+    copies: bool
 
     def __str__(self) -> str:
         synthetic = int(np.count_nonzero(self.images.synthetic))
         real = len(self.images.synthetic) - synthetic
-        return f"{real} real and {synthetic} synthetic images of {self.images.num_classes} identities"
+        kind = "duplicated" if self.copies else "synthetic"
+        encoded = f" ({self.jpeg})" if self.jpeg else ""
+        return f"{real} real and {synthetic} {kind} images{encoded} of {self.images.num_classes} identities"
 
 
 def prepare(config: TrainReidConfig, data: Path, synthetic: Sequence[Path] = ()) -> Job:
     """Read and audit data and synthetic sets, and mix them.
 
     Raises:
-        ValueError: bad data or weights, a synthetic set of another split, an impossible mix.
+        ValueError: an impossible network, bad data or weights, a synthetic set of another split, an impossible mix.
     """
+    require_possible(config.training)
     dataset = read_data(data)
     audit.require_disjoint(dataset)
     _require_queries(dataset)
     readers = [_open_set(path, dataset) for path in synthetic]
-    images, training = _images(config, dataset, readers)
-    return Job(dataset, readers, images, training, _provenance(config, dataset, readers))
+    jpeg = _jpeg(config, dataset) if readers else None
+    images, training = _images(config, dataset, readers, jpeg)
+    provenance = _provenance(config, dataset, readers) | {"jpeg": asdict(jpeg) if jpeg else None}
+    return Job(dataset, readers, images, training, provenance, jpeg, config.mixing.control == "real-duplicated")
 
 
 def run(
@@ -125,7 +142,16 @@ def run(
     return folder.finish(found)
 
 
-def _images(config: TrainReidConfig, dataset: DataSet, readers: Sequence[Reader]) -> tuple[MixedDataset, ReidConfig]:
+def _jpeg(config: TrainReidConfig, dataset: DataSet) -> Jpeg | None:
+    """How synthetic images are re-encoded."""
+    if isinstance(config.jpeg, str):
+        return estimated([record.path for record in sorted(dataset.train, key=lambda record: record.name)])
+    return None if config.jpeg is None else Jpeg(config.jpeg)
+
+
+def _images(
+    config: TrainReidConfig, dataset: DataSet, readers: Sequence[Reader], jpeg: Jpeg | None
+) -> tuple[MixedDataset, ReidConfig]:
     """The training list, and the options of the training with the length of an epoch filled in."""
     real = file_source(dataset.train)
     items = mix(real, readers, config.mixing)
@@ -134,7 +160,8 @@ def _images(config: TrainReidConfig, dataset: DataSet, readers: Sequence[Reader]
         if training.epoch_images is not None:
             raise ValueError("match iterations sets the length of an epoch, and so does epoch_images: give one of them")
         training = replace(training, epoch_images=sum(not item.synthetic for item in items))
-    return MixedDataset([real, *readers], items, training.view), training
+    synthetic = [Reencoded(reader, jpeg) for reader in readers] if jpeg else readers
+    return MixedDataset([real, *synthetic], items, training.view), training
 
 
 def _evaluate(
@@ -213,13 +240,18 @@ def _provenance(config: TrainReidConfig, dataset: DataSet, readers: Sequence[Rea
 
 
 def _determining(config: TrainReidConfig, provenance: dict[str, Any]) -> dict[str, Any]:
-    """The part of configuration and inputs that determines the result, flat, as the run folder keeps it."""
-    options = _plain(config)
-    training = {key: value for key, value in options.pop("training").items() if key not in (*FREE_OPTIONS, "init")}
-    mixing = {f"mixing_{key}": value for key, value in options.pop("mixing").items()}
+    """The part of configuration and inputs that determines the result, flat, as the run folder keeps it.
+
+    Options that earlier versions did not have are left out at their defaults, so that their folders stay valid.
+    """
+    training = {key: value for key, value in determining_options(config.training).items() if key != "init"}
+    policy = {key: value for key, value in asdict(config.mixing).items() if key not in LATER or value != LATER[key]}
+    mixing = {f"mixing_{key}": value for key, value in policy.items()}
     inputs = {key: provenance[key] for key in ("data_digest", "test_digest", "init_sha256")}
+    encoded = {"jpeg": provenance["jpeg"]} if provenance["jpeg"] else {}
     sets = [entry["content_sha256"] for entry in provenance["synthetic"]]
-    return training | mixing | options | inputs | {"synthetic_sha256": sets}
+    found = training | mixing | {"match": config.match, "metric": config.metric} | inputs | encoded
+    return json.loads(json.dumps(found | {"synthetic_sha256": sets}))
 
 
 def _plain(config: TrainReidConfig) -> dict[str, Any]:

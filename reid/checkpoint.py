@@ -26,9 +26,9 @@ class Checkpoint:
 
 
 def to_bytes(model: nn.Module, optimiser: torch.optim.Optimizer, header: dict[str, Any]) -> bytes:
-    """The state of a model and of its optimiser, whose parameters must be the model's, in the model's order."""
+    """The state of a model and of its optimiser, whose parameters must be the model's."""
     tensors = {f"model.{key}": value for key, value in model.state_dict().items()}
-    for (name, _), parameter in zip(model.named_parameters(), _parameters(optimiser), strict=True):
+    for name, parameter in _named_parameters(model, optimiser).items():
         for moment, value in optimiser.state[parameter].items():
             if value is not None:  # SGD without momentum
                 tensors[f"optimiser.{name}.{moment}"] = torch.as_tensor(value)
@@ -69,7 +69,7 @@ def restore_model(checkpoint: Checkpoint, model: nn.Module) -> None:
 
 def restore_optimiser(checkpoint: Checkpoint, model: nn.Module, optimiser: torch.optim.Optimizer) -> None:
     """Put the moments back, in the memory layout of their parameters: another layout may round differently."""
-    parameters = dict(zip((name for name, _ in model.named_parameters()), _parameters(optimiser), strict=True))
+    parameters = _named_parameters(model, optimiser)
     for key, value in checkpoint.tensors.items():
         if key.startswith("optimiser."):
             name, _, moment = key.removeprefix("optimiser.").rpartition(".")
@@ -79,5 +79,9 @@ def restore_optimiser(checkpoint: Checkpoint, model: nn.Module, optimiser: torch
             optimiser.state[parameter][moment] = value
 
 
-def _parameters(optimiser: torch.optim.Optimizer) -> list[Tensor]:
-    return [parameter for group in optimiser.param_groups for parameter in group["params"]]
+def _named_parameters(model: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, nn.Parameter]:
+    """The model's parameters, which the optimiser may hold in groups and in another order."""
+    named = dict(model.named_parameters())
+    held = {id(parameter) for group in optimiser.param_groups for parameter in group["params"]}
+    assert held == {id(parameter) for parameter in named.values()}, "an optimiser of another model"
+    return named

@@ -8,8 +8,8 @@ from typing import final
 
 import numpy as np
 import torch
-from jaxtyping import Float32, UInt8
-from PIL import Image
+from jaxtyping import Float32, Int64, UInt8
+from PIL import Image, ImageEnhance
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -26,6 +26,15 @@ ERASED_AREA = (0.02, 0.4)
 ERASED_ASPECT = (0.3, 1 / 0.3)
 ERASING_ATTEMPTS = 100
 
+# torchreid's Random2DTranslation and ColorJitter: by how much an image is enlarged, and how far each property goes.
+ENLARGED = 1.125
+JITTER = ((ImageEnhance.Brightness, 0.2), (ImageEnhance.Contrast, 0.15))
+
+# Principal components of ImageNet's colours in [0, 1], one a row, as torchreid's ColorAugmentation has them.
+PRINCIPAL_COLOURS = np.array([[0.4009, 0.7192, -0.5675], [-0.8140, -0.0045, -0.5808], [0.4203, -0.6948, -0.5836]])
+PRINCIPAL_VALUES = np.array([0.2175, 0.0188, 0.0045])
+COLOUR_DEVIATION = 0.1
+
 
 @dataclass(frozen=True)
 class View:
@@ -36,6 +45,9 @@ class View:
     flip: float = 0.5  # probability of a horizontal flip
     pad: int = 0  # black pixels added on each side before cropping back at random; the strong baseline uses 10
     erase: float = 0.0  # probability of random erasing; the strong baseline uses 0.5
+    translate: float = 0.0  # probability of a random crop of the enlarged image
+    jitter: bool = False  # brightness and contrast change at random
+    colour: float = 0.0  # probability of a shift along the principal colours
 
 
 @final
@@ -74,9 +86,14 @@ class MixedDataset(Dataset[tuple[Tensor, int, int, bool]]):
         return len(self.pids)
 
     @property
+    def item_pids(self) -> Int64[np.ndarray, " n"]:
+        """The raw identity of every item."""
+        return self.pids[self._labels]
+
+    @property
     def digest(self) -> str:
         """Identifies the list: which image of which source, shown as whom."""
-        columns = (self._source, self._index, self.pids[self._labels], self._camids, self.synthetic.astype(np.int64))
+        columns = (self._source, self._index, self.item_pids, self._camids, self.synthetic.astype(np.int64))
         return hashlib.sha256(np.stack(columns).tobytes()).hexdigest()
 
 
@@ -94,8 +111,32 @@ def normalised(image: UInt8[np.ndarray, "h w 3"]) -> Float32[Tensor, "3 h w"]:
     return torch.from_numpy(planes)
 
 
+def translated(image: UInt8[np.ndarray, "h w 3"], rng: np.random.Generator) -> UInt8[np.ndarray, "h w 3"]:
+    """A random crop, of the image's size, of the image enlarged to 9/8: torchreid's Random2DTranslation."""
+    height, width, _ = image.shape
+    larger = resized(image, round(height * ENLARGED), round(width * ENLARGED))
+    top = rng.integers(0, larger.shape[0] - height + 1)
+    left = rng.integers(0, larger.shape[1] - width + 1)
+    return larger[top : top + height, left : left + width]
+
+
+def jittered(image: UInt8[np.ndarray, "h w 3"], rng: np.random.Generator) -> UInt8[np.ndarray, "h w 3"]:
+    """Brightness and contrast changed in random order, by as much as torchreid's ColorJitter."""
+    shown = Image.fromarray(image)
+    for number in rng.permutation(len(JITTER)):
+        enhancer, most = JITTER[number]
+        shown = enhancer(shown).enhance(rng.uniform(1 - most, 1 + most))
+    return np.asarray(shown)
+
+
+def shifted_colour(rng: np.random.Generator) -> Float32[Tensor, "3"]:
+    """What is added to every normalised pixel: torchreid's ColorAugmentation (Krizhevsky et al. 2012, section 4.1)."""
+    shift = (PRINCIPAL_VALUES * rng.normal(0, COLOUR_DEVIATION, 3)) @ PRINCIPAL_COLOURS
+    return torch.from_numpy((shift / DEVIATION).astype(np.float32))
+
+
 def augmented(image: UInt8[np.ndarray, "h w 3"], view: View, rng: np.random.Generator) -> Float32[Tensor, "3 h2 w2"]:
-    """Resize, flip, pad and crop, normalise, erase: the order of the strong baseline (Luo et al. 2019)."""
+    """Resize, flip, pad and crop, colours, erase: the order of torchreid and the strong baseline (Luo et al. 2019)."""
     image = resized(image, view.height, view.width)
     if rng.random() < view.flip:
         image = image[:, ::-1]
@@ -103,7 +144,13 @@ def augmented(image: UInt8[np.ndarray, "h w 3"], view: View, rng: np.random.Gene
         image = np.pad(image, ((view.pad, view.pad), (view.pad, view.pad), (0, 0)))
         top, left = rng.integers(0, 2 * view.pad + 1, size=2)
         image = image[top : top + view.height, left : left + view.width]
+    if view.translate and rng.random() < view.translate:
+        image = translated(image, rng)
+    if view.jitter:
+        image = jittered(image, rng)
     shown = normalised(image)
+    if view.colour and rng.random() < view.colour:
+        shown += shifted_colour(rng)[:, None, None]
     if rng.random() < view.erase:
         erase(shown, rng)
     return shown

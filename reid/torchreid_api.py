@@ -8,6 +8,7 @@ import difflib
 import functools
 import os
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -33,6 +34,10 @@ TORCHVISION_FILES = {
 }
 
 
+# Models that take one size of input only.
+FIXED_SIZES = {"hacnn": (160, 64), "mudeep": (256, 128)}
+
+
 @functools.cache
 def torchreid() -> ModuleType:
     """The package, whichever layout it has."""
@@ -47,8 +52,8 @@ def model_names() -> list[str]:
     return sorted(vars(torchreid().models)["__model_factory"])
 
 
-def build_model(name: str, num_classes: int) -> nn.Module:
-    """A model with random weights, drawn from torch's global generator.
+def build_model(name: str, num_classes: int, *, features: bool = False) -> nn.Module:
+    """A model with random weights, drawn from torch's global generator; in training it gives features too, if asked.
 
     Raises:
         ValueError: no model of that name; the message holds similar ones.
@@ -56,14 +61,70 @@ def build_model(name: str, num_classes: int) -> nn.Module:
     if name not in model_names():
         close = difflib.get_close_matches(name, model_names(), n=3, cutoff=0.4) or ["osnet_x0_25", "resnet50"]
         raise ValueError(f"model {name!r} is not one of torchreid's; did you mean {', '.join(close)}?")
-    return torchreid().models.build_model(name, num_classes, loss="softmax", pretrained=False, use_gpu=False)
+    loss = "triplet" if features else "softmax"
+    return torchreid().models.build_model(name, num_classes, loss=loss, pretrained=False, use_gpu=False)
 
 
-def build_optimiser(model: nn.Module, name: str, learning_rate: float, weight_decay: float) -> torch.optim.Optimizer:
-    """torchreid's optimiser with the betas of its training scripts; its API's default for the second is 0.99."""
-    return torchreid().optim.build_optimizer(
-        model, name, lr=learning_rate, weight_decay=weight_decay, adam_beta1=0.9, adam_beta2=0.999
-    )
+def set_last_stride(model: nn.Module, stride: int) -> None:
+    """Change the stride of a residual network's last stage; 1 keeps its maps twice as large (Sun et al. 2018).
+
+    Raises:
+        ValueError: not such a network.
+    """
+    stage = getattr(model, "layer4", None)
+    if not isinstance(stage, nn.Sequential) or not isinstance(stage[0], nn.Module):
+        raise ValueError(f"last_stride {stride}: only residual networks (resnet50, ...) have a last stage to change")
+    strided = [layer for layer in stage[0].modules() if isinstance(layer, nn.Conv2d) and layer.stride != (1, 1)]
+    if not strided:
+        if stride == 1:
+            return
+        raise ValueError(f"last_stride {stride}: this model's last stage has stride 1; leave it out")
+    for layer in strided:
+        layer.stride = (stride, stride)
+
+
+def build_optimiser(
+    model: nn.Module,
+    name: str,
+    learning_rate: float,
+    weight_decay: float,
+    *,
+    base_rate: float = 1.0,
+    new_layers: Sequence[str] = (),
+) -> torch.optim.Optimizer:
+    """torchreid's optimiser with the betas of its training scripts; its API's default for the second is 0.99.
+
+    With a `base_rate` other than 1 the layers that are not `new_layers` have that multiple of the rate (torchreid's
+    staged_lr). The key `scale` of each group is its multiple.
+
+    Raises:
+        ValueError: the model lacks one of the new layers.
+    """
+    if base_rate != 1:
+        require_layers(model, new_layers, "base_rate")
+    optimiser = torchreid().optim.build_optimizer(
+        model, name, lr=learning_rate, weight_decay=weight_decay, adam_beta1=0.9, adam_beta2=0.999,
+        staged_lr=base_rate != 1, new_layers=list(new_layers), base_lr_mult=base_rate,
+    )  # fmt: skip
+    scales = (base_rate, 1.0) if base_rate != 1 else (1.0,)
+    for group, scale in zip(optimiser.param_groups, scales, strict=True):
+        group["scale"] = scale
+    return optimiser
+
+
+def require_layers(model: nn.Module, names: Sequence[str], option: str) -> None:
+    """Refuse names that no layer has.
+
+    Raises:
+        ValueError: with the names of all layers.
+    """
+    known = [name for name, _ in model.named_children()]
+    absent = [name for name in names if name not in known]
+    if absent:
+        raise ValueError(
+            f"{option}: the model has no layer {', '.join(absent)}; name some of {', '.join(known)} as new_layers, or "
+            f"leave {option} out"
+        )
 
 
 def imagenet_file(name: str) -> Path:
@@ -91,7 +152,10 @@ def load_weights(model: nn.Module, path: Path) -> None:
     Raises:
         ValueError: not readable, or of another model.
     """
-    found = {key.removeprefix("module.").removeprefix("model."): value for key, value in _read_weights(path).items()}
+    found = {
+        key.removeprefix("module.").removeprefix("model.").removeprefix("backbone."): value
+        for key, value in _read_weights(path).items()
+    }
     own = model.state_dict()
     matching = {key: value for key, value in found.items() if key in own and own[key].shape == value.shape}
     absent = [key for key in own if key not in matching and not _may_be_absent(key)]
@@ -101,6 +165,11 @@ def load_weights(model: nn.Module, path: Path) -> None:
             f"{', '.join(absent[:3])} ({len(absent)} in all): use weights of the same model"
         )
     model.load_state_dict(matching, strict=False)
+
+
+def _plain_name(key: str) -> str:
+    """Without what DataParallel, our checkpoints and necks put before it."""
+    return key.removeprefix("module.").removeprefix("model.").removeprefix("backbone.")
 
 
 def _may_be_absent(key: str) -> bool:

@@ -9,118 +9,28 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any, final
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from reid import checkpoint, torchreid_api
-from reid.dataset import MixedDataset, View
-from reid.sampling import EpochBatches
+from reid import checkpoint, configuration, torchreid_api
+from reid.configuration import FREE_OPTIONS, ReidConfig
+from reid.dataset import MixedDataset
+from reid.losses import seen, training_loss
+from reid.networks import build_network, initial_weights
+from reid.rates import learning_rate
+from reid.sampling import EpochBatches, IdentityBatches
 
 # How often the losses are fetched from the device to see whether they are finite.
 CHECK_STEPS = 50
 
-# Options that change no result, so that a training may be continued under other ones.
-FREE_OPTIONS = ("workers",)
-
 # What a checkpoint's header counts: epochs done, images drawn, updates, seconds spent over all interruptions.
 COUNTERS = ("epoch", "images_seen", "iterations", "seconds")
-
-
-@dataclass(frozen=True)
-class ReidConfig:
-    """What to train and how. The defaults are torchreid's recipe for resnet50, which small models also take well."""
-
-    model: str = "osnet_x0_25"
-    init: str = "random"  # random, imagenet, or the path of a file of weights
-    height: int = 256
-    width: int = 128
-    # Length
-    epochs: int = 60
-    batch: int = 32
-    epoch_images: int | None = None  # draws in an epoch; None = as many as there are images. For arms of equal length
-    quota: float | None = None  # share of synthetic images in each batch; None = their share of the list
-    # Optimiser
-    optimiser: str = "amsgrad"
-    learning_rate: float = 3e-4
-    weight_decay: float = 5e-4
-    schedule: str = "steps"  # steps or cosine
-    steps: tuple[int, ...] = (20, 40)  # epochs at which the learning rate is multiplied by gamma
-    gamma: float = 0.1
-    classifier_epochs: int = 0  # first epochs, in which only the classifier learns (for ImageNet weights)
-    # Labels: smoothing 1 is uniform over the identities (LSRO, Zheng et al. 2017)
-    label_smoothing: float = 0.1
-    synthetic_smoothing: float | None = None  # of synthetic images; None = as for real ones
-    synthetic_weight: float = 1.0  # of a synthetic image in the loss
-    # Augmentation
-    flip: float = 0.5
-    pad: int = 0
-    erase: float = 0.0
-    # Machine
-    seed: int = 0
-    precision: str = "fp32"  # fp32 or bf16 (autocast)
-    channels_last: bool = True
-    workers: int = 0
-
-    def __post_init__(self) -> None:
-        _check_options(self)
-
-    @property
-    def view(self) -> View:
-        """How the network is shown an image; the data set must be made with it."""
-        return View(self.height, self.width, self.flip, self.pad, self.erase)
-
-
-def _check_options(config: ReidConfig) -> None:
-    shares = ("gamma", "label_smoothing", "synthetic_smoothing", "flip", "erase")
-    for name in ("height", "width", "epochs", "epoch_images"):
-        _require(config, name, "must be at least 1", lambda value: value is None or value >= 1)
-    for name in shares:
-        _require(config, name, "must be between 0 and 1", lambda value: value is None or 0 <= value <= 1)
-    for name in ("pad", "classifier_epochs", "weight_decay", "synthetic_weight", "workers", "seed"):
-        _require(config, name, "must be 0 or more", lambda value: value >= 0)
-    _require(config, "learning_rate", "must be above 0", lambda value: value > 0)
-    _require(config, "batch", "must be at least 2 (batch normalisation needs two images)", lambda value: value >= 2)
-    _require(config, "quota", "must be between 0 and 1, both excluded", lambda value: value is None or 0 < value < 1)
-    for name, allowed in (
-        ("optimiser", torchreid_api.OPTIMISERS),
-        ("schedule", ("steps", "cosine")),
-        ("precision", ("fp32", "bf16")),
-    ):
-        _require(config, name, f"must be one of {', '.join(allowed)}", lambda value, allowed=allowed: value in allowed)
-
-
-def _require(config: ReidConfig, name: str, rule: str, holds: Callable[[Any], bool]) -> None:
-    value = getattr(config, name)
-    if not holds(value):
-        raise ValueError(f"{name} {value!r}: {rule}")
-
-
-def learning_rate(config: ReidConfig, epoch: int) -> float:
-    """The rate throughout an epoch: that of torchreid's multi_step or cosine scheduler, without its state."""
-    if config.schedule == "cosine":
-        return config.learning_rate * (1 + math.cos(math.pi * epoch / config.epochs)) / 2
-    return config.learning_rate * config.gamma ** sum(step <= epoch for step in config.steps)
-
-
-def smoothed_loss(
-    config: ReidConfig, logits: Float[Tensor, "b classes"], labels: Int[Tensor, " b"], synthetic: Bool[Tensor, " b"]
-) -> Float[Tensor, ""]:
-    """Cross entropy with label smoothing, in which synthetic images may count less or be smoothed otherwise."""
-    losses = F.cross_entropy(logits, labels, label_smoothing=config.label_smoothing, reduction="none")
-    if config.synthetic_smoothing is not None:
-        smoother = F.cross_entropy(logits, labels, label_smoothing=config.synthetic_smoothing, reduction="none")
-        losses = torch.where(synthetic, smoother, losses)
-    if config.synthetic_weight != 1:
-        losses = torch.where(synthetic, config.synthetic_weight * losses, losses)
-    return losses.mean()
 
 
 @final
@@ -130,16 +40,13 @@ class TrainingState:
     def __init__(self, config: ReidConfig, num_classes: int, device: torch.device) -> None:
         self.config = config
         with seeded(device, config.seed):
-            model = torchreid_api.build_model(config.model, num_classes)
-        if config.init != "random":
-            imagenet = config.init == "imagenet"
-            path = torchreid_api.imagenet_file(config.model) if imagenet else Path(config.init)
-            torchreid_api.load_weights(model, path)
+            model = build_network(config, num_classes, initial_weights(config))
         layout = torch.channels_last if config.channels_last else torch.contiguous_format
         self.model = model.to(device).to(memory_format=layout)  # pyright: ignore[reportCallIssue]
         self.optimiser = torchreid_api.build_optimiser(
-            self.model, config.optimiser, config.learning_rate, config.weight_decay
-        )
+            self.model, config.optimiser, config.learning_rate, config.weight_decay,
+            base_rate=config.base_rate, new_layers=config.new_layers,
+        )  # fmt: skip
         self.epoch = 0
         self.images_seen = 0
         self.iterations = 0
@@ -173,7 +80,7 @@ class TrainingState:
         """
         saved = checkpoint.from_bytes(data)
         mine = asdict(self.config) | {"data_digest": data_digest}
-        theirs = asdict(_config(saved.header)) | {"data_digest": saved.header["data_digest"]}
+        theirs = asdict(configuration.from_saved(saved.header["config"])) | {"data_digest": saved.header["data_digest"]}
         differing = [key for key in mine if key not in FREE_OPTIONS and mine[key] != theirs[key]]
         if differing:
             changes = ", ".join(f"{key} ({theirs[key]!r} there, {mine[key]!r} asked)" for key in differing)
@@ -187,10 +94,10 @@ class TrainingState:
 def load_model(data: bytes, device: torch.device | str = "cpu") -> tuple[nn.Module, ReidConfig]:
     """The model in a checkpoint, ready to extract features, and the configuration that it was trained with."""
     saved = checkpoint.from_bytes(data)
-    config = _config(saved.header)
+    config = configuration.from_saved(saved.header["config"])
     device = torch.device(device)
     with seeded(device, 0):  # its weights are replaced; only the caller's random numbers matter
-        model = torchreid_api.build_model(config.model, saved.header["num_classes"])
+        model = build_network(config, saved.header["num_classes"])
     checkpoint.restore_model(saved, model)
     return model.to(device).eval(), config
 
@@ -227,15 +134,7 @@ def train(
         state.load(resume, data_digest)
 
     # Data
-    sampler = EpochBatches(
-        dataset.synthetic,
-        batch=config.batch,
-        seed=config.seed,
-        epochs=config.epochs,
-        first_epoch=state.epoch,
-        epoch_images=config.epoch_images,
-        quota=config.quota,
-    )
+    sampler = _sampler(config, dataset, state.epoch)
     loader = DataLoader(
         dataset,
         batch_sampler=sampler,  # pyright: ignore[reportArgumentType]  (keys are draws, not numbers)
@@ -247,14 +146,17 @@ def train(
     epoch_images = sampler.steps * sampler.batch
 
     # Loop
+    rate = math.nan
     while state.epoch < config.epochs:
         started = time.monotonic()
-        rate = _begin_epoch(state)
+        _begin_epoch(state)
         losses = torch.full((sampler.steps,), torch.nan, device=device)
         hits = torch.zeros((), device=device)
         with seeded(device, _noise_seed(config.seed, state.epoch)):
             for step in range(sampler.steps):
                 images, labels, _, synthetic = (tensor.to(device, non_blocking=True) for tensor in next(batches))
+                rate = learning_rate(config, state.epoch, step / sampler.steps)
+                _set_rate(state, rate)
                 losses[step], correct = _step(state, images, labels, synthetic)
                 hits += correct
                 state.images_seen += sampler.batch
@@ -278,19 +180,34 @@ def train(
     return state.model.eval()
 
 
-def _begin_epoch(state: TrainingState) -> float:
-    """Set the learning rate, and which layers learn; the rate."""
-    rate = learning_rate(state.config, state.epoch)
-    for group in state.optimiser.param_groups:
-        group["lr"] = rate
-    all_learn = state.epoch >= state.config.classifier_epochs
+def _sampler(config: ReidConfig, dataset: MixedDataset, first_epoch: int) -> EpochBatches | IdentityBatches:
+    if config.instances:
+        return IdentityBatches(
+            dataset.item_pids, dataset.synthetic, batch=config.batch, instances=config.instances, seed=config.seed,
+            epochs=config.epochs, first_epoch=first_epoch, epoch_images=config.epoch_images, quota=config.quota,
+            plan=config.quota_plan,
+        )  # fmt: skip
+    return EpochBatches(
+        dataset.synthetic, batch=config.batch, seed=config.seed, epochs=config.epochs, first_epoch=first_epoch,
+        epoch_images=config.epoch_images, quota=config.quota, plan=config.quota_plan,
+    )  # fmt: skip
+
+
+def _begin_epoch(state: TrainingState) -> None:
+    """Set which layers learn: torchreid's two-stepped transfer learning (Geng et al. 2016)."""
+    config = state.config
+    all_learn = state.epoch >= config.classifier_epochs
     state.model.train()
-    if not all_learn and not hasattr(state.model, "classifier"):
-        raise ValueError(f"classifier_epochs: {state.config.model} has no layer of that name; set it to 0")
+    if not all_learn:
+        torchreid_api.require_layers(state.model, config.new_layers, "classifier_epochs")
     for name, layer in state.model.named_children():
-        learns = all_learn or name == "classifier"
+        learns = all_learn or name in config.new_layers
         layer.train(learns).requires_grad_(learns)
-    return rate
+
+
+def _set_rate(state: TrainingState, rate: float) -> None:
+    for group in state.optimiser.param_groups:
+        group["lr"] = rate * group["scale"]
 
 
 def _step(
@@ -301,14 +218,15 @@ def _step(
     if config.channels_last:
         images = images.contiguous(memory_format=torch.channels_last)
     with torch.autocast(images.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
-        logits = state.model(images)
-    if not isinstance(logits, Tensor):
-        raise ValueError(f"model {config.model}: has several classifiers, which this loop cannot train; choose another")
-    loss = smoothed_loss(config, logits.float(), labels, synthetic)
+        output = state.model(images)
+    found = seen(*output) if config.loss == "triplet" else seen(output)
+    loss = training_loss(config, found, labels, synthetic)
     state.optimiser.zero_grad()
     loss.backward()
+    if config.clip:
+        nn.utils.clip_grad_norm_(state.model.parameters(), config.clip)
     state.optimiser.step()
-    return loss.detach(), (logits.argmax(1) == labels).sum()
+    return loss.detach(), (found.logits[0].argmax(1) == labels).sum()
 
 
 def _require_finite(losses: Float[Tensor, " steps"], epoch: int) -> None:
@@ -330,12 +248,3 @@ def seeded(device: torch.device, seed: int) -> Iterator[None]:
 
 def _noise_seed(*numbers: int) -> int:
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
-
-
-def _config(header: dict[str, Any]) -> ReidConfig:
-    """The configuration in a checkpoint's header."""
-    saved = header["config"]
-    unknown = saved.keys() - {field.name for field in fields(ReidConfig)}
-    if unknown:
-        raise ValueError(f"the checkpoint has unknown options ({', '.join(sorted(unknown))}): it needs a newer version")
-    return ReidConfig(**saved | {"steps": tuple(saved["steps"])})

@@ -97,7 +97,7 @@ def command(
       torchrun --nproc-per-node 4 -m augment synthesize data --generator runs/dptn --out synthetic.h5
     """
     from augment.launch import is_first
-    from augment.synthesize import SynthesizeConfig, plan_table, prepare, run
+    from augment.synthesize import SynthesizeConfig, rehearse, run
 
     if per_image is None and ratio is None and per_identity is None and not balance:
         per_image = 1
@@ -108,8 +108,10 @@ def command(
     first = is_first()
     if dry_run:
         if first:
-            job = prepare(config, data, generator, annotation=annotation, device=device)
-            click.echo(plan_table(config, job))
+            table = rehearse(
+                config, data, generator, out, annotation=annotation, device=device, force=force, log=options.log
+            )
+            click.echo(table)
         return
     with options.progress_bar("synthesizing", "img") as progress:
         made = run(

@@ -1,13 +1,45 @@
 """`augment train-reid`: train and evaluate a torchreid model."""
 
+import functools
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 from click.core import ParameterSource
 
 from augment.commands import options
 from augment.commands.make_data import Size
+
+# Options about synthetic images, which need a set.
+MIXING = (
+    "ratio", "set_weight", "replace", "quota", "schedule", "first", "control", "jpeg", "labels", "synthetic_weight",
+    "triplet_real",
+)  # fmt: skip
+
+# What a training calls these options.
+RENAMED = {
+    "schedule": "quota_schedule", "first": "quota_share", "warmup": "warmup_epochs",
+    "triplet_real": "triplet_real_only",
+}  # fmt: skip
+
+SMOOTHINGS = {"same": None, "smooth": 0.3, "lsro": 1.0}
+
+# Where the options of the training that were typed, or are in a configuration file, are kept in click's context: only
+# these may take the place of a recipe's.
+GIVEN = f"{__name__}.given"
+
+RECIPES = ("osnet_x1_0", "osnet_x0_25", "osnet_ain_x1_0", "osnet_x1_0-scratch", "resnet50", "resnet50_fc512", "bot")
+
+
+def _keep(ctx: click.Context, parameter: click.Parameter, value: Any) -> None:
+    given = ctx.meta.setdefault(GIVEN, {})
+    if parameter.name is not None and ctx.get_parameter_source(parameter.name) is not ParameterSource.DEFAULT:
+        given[parameter.name] = value
+
+
+setting = functools.partial(click.option, callback=_keep, expose_value=False)
+SHARE, POSITIVE = click.FloatRange(0, 1), click.FloatRange(0, min_open=True)
 
 
 @click.command("train-reid")
@@ -17,111 +49,141 @@ from augment.commands.make_data import Size
 @click.option(
     "--synthetic", multiple=True, type=options.existing("any"), metavar="X.h5",
     help="A synthetic set, its folder of shards, or a selection; may be repeated.",
-)
+)  # fmt: skip
 @click.option(
-    "--ratio",
-    default=1 / 3,
-    show_default="1/3",
-    type=click.FloatRange(0),
-    metavar="R",
+    "--ratio", default=1 / 3, show_default="1/3", type=click.FloatRange(0), metavar="R",
     help="Synthetic images per real image.",
-)
+)  # fmt: skip
 @click.option(
-    "--portion",
-    default=1.0,
-    show_default=True,
-    type=click.FloatRange(0, 1, min_open=True),
-    metavar="P",
+    "--set-weight", multiple=True, type=POSITIVE, metavar="W",
+    help="Share of each --synthetic, in their order. [default: drawn as one set]",
+)  # fmt: skip
+@click.option(
+    "--portion", default=1.0, show_default=True, type=click.FloatRange(0, 1, min_open=True), metavar="P",
     help="Share of the real images to train on.",
-)
+)  # fmt: skip
+@click.option("--replace", is_flag=True, help="A synthetic image for each one that --portion withholds, not --ratio.")
+@setting("--quota", type=SHARE, metavar="Q", help="Share of synthetic images in each batch. [default: as in the list]")
+@setting(
+    "--schedule", default="constant", show_default=True,
+    type=click.Choice(["constant", "first", "annealed", "ramp"]),
+    help="That share over the epochs: first: then real only; annealed: falls to 0; ramp: rises from 0.",
+)  # fmt: skip
+@setting(
+    "--first", default=0.5, show_default=True, type=SHARE, metavar="S",
+    help="Share of the epochs with synthetic images in --schedule first.",
+)  # fmt: skip
 @click.option(
-    "--quota",
-    type=click.FloatRange(0, 1),
-    metavar="Q",
-    help="Share of synthetic images in each batch. [default: as in the list]",
-)
-@click.option(
-    "--match",
-    default="epochs",
-    show_default=True,
-    type=click.Choice(["epochs", "iterations"]),
+    "--match", default="epochs", show_default=True, type=click.Choice(["epochs", "iterations"]),
     help="iterations: as many updates as without synthetic images.",
-)
+)  # fmt: skip
+@click.option(
+    "--control", default="none", show_default=True, type=click.Choice(["none", "real-duplicated"]),
+    help="real-duplicated: copies of real images in the place of the synthetic ones.",
+)  # fmt: skip
+@click.option(
+    "--jpeg", metavar="{match,1-100}",
+    help="Re-encode synthetic images: by the real files' quality, or this one. [default: as they are]",
+)  # fmt: skip
 # Labels of synthetic images
 @click.option(
-    "--labels",
-    default="same",
-    show_default=True,
-    type=click.Choice(["same", "smooth", "lsro"]),
+    "--labels", default="same", show_default=True, type=click.Choice(["same", "smooth", "lsro"]),
     help="same identity; smoothed by 0.3; uniform (LSRO).",
-)
-@click.option(
-    "--synthetic-weight",
-    default=1.0,
-    show_default=True,
-    type=click.FloatRange(0),
-    metavar="W",
+)  # fmt: skip
+@setting(
+    "--synthetic-weight", default=1.0, show_default=True, type=click.FloatRange(0), metavar="W",
     help="Of a synthetic image in the loss.",
-)
-# Model and training
-@click.option("--model", default="osnet_x0_25", show_default=True, help="Any of torchreid's models.")
+)  # fmt: skip
+# Model
 @click.option(
-    "--init",
-    default="random",
-    show_default=True,
-    metavar="{random,imagenet,FILE}",
+    "--recipe", type=click.Choice(RECIPES),
+    help="Published options, in the place of the defaults below; what you give wins. bot: the strong baseline.",
+)  # fmt: skip
+@setting("--model", default="osnet_x0_25", show_default=True, help="Any of torchreid's models.")
+@setting(
+    "--init", default="random", show_default=True, metavar="{random,imagenet,FILE}",
     help="imagenet: weights in the usual cache; never downloaded.",
-)
-@click.option("--size", default="256x128", show_default=True, type=Size(), help="Input size in pixels.")
-@click.option(
-    "--epochs",
-    default=60,
-    show_default=True,
-    type=click.IntRange(1),
-    metavar="N",
+)  # fmt: skip
+@setting("--size", default="256x128", show_default=True, type=Size(), help="Input size in pixels.")
+@setting(
+    "--neck", default="none", show_default=True, type=click.Choice(["none", "bnneck"]),
+    help="bnneck: normalised features for the classifier.",
+)  # fmt: skip
+@setting("--last-stride", type=click.IntRange(1, 2), help="Of a residual network's last stage. [default: the model's]")
+# Loss
+@setting(
+    "--loss", default="softmax", show_default=True, type=click.Choice(["softmax", "triplet"]),
+    help="triplet: with hard mining, beside the cross entropy.",
+)  # fmt: skip
+@setting(
+    "--triplet-weight", default=1.0, show_default=True, type=click.FloatRange(0), metavar="W",
+    help="Of the triplet loss.",
+)  # fmt: skip
+@setting("--triplet-real", is_flag=True, help="Triplets of real images only.")
+@setting(
+    "--instances", default=0, show_default="4 with --loss triplet", type=click.IntRange(0), metavar="K",
+    help="Images of an identity in a batch; 0: as they come.",
+)  # fmt: skip
+# Training
+@setting(
+    "--epochs", default=60, show_default=True, type=click.IntRange(1), metavar="N",
     help="Passes over the training list.",
-)
-@click.option("--batch", default=32, show_default=True, type=click.IntRange(2), metavar="N", help="Images a step.")
-@click.option(
-    "--learning-rate",
-    default=3e-4,
-    show_default=True,
-    type=click.FloatRange(0, min_open=True),
-    metavar="LR",
-    help="At the start.",
-)
-@click.option(
-    "--steps",
-    default="20,40",
-    show_default=True,
-    metavar="E,E",
+)  # fmt: skip
+@setting("--batch", default=32, show_default=True, type=click.IntRange(2), metavar="N", help="Images a step.")
+@setting(
+    "--optimiser", default="amsgrad", show_default=True, type=click.Choice(["adam", "amsgrad", "sgd", "rmsprop"]),
+    help="torchreid's.",
+)  # fmt: skip
+@setting("--learning-rate", default=3e-4, show_default=True, type=POSITIVE, metavar="LR", help="At the start.")
+@setting("--weight-decay", default=5e-4, show_default=True, type=click.FloatRange(0), metavar="WD", help="L2.")
+@setting(
+    "--steps", default="20,40", show_default=True, metavar="E,E",
     help="Epochs after which the learning rate falls tenfold; cosine: down to 0.",
-)
-@click.option(
-    "--erase",
-    default=0.0,
-    show_default=True,
-    type=click.FloatRange(0, 1),
-    metavar="P",
-    help="Probability of random erasing.",
-)
-@click.option(
+)  # fmt: skip
+@setting(
+    "--warmup", default=0, show_default=True, type=click.IntRange(0), metavar="N",
+    help="Epochs in which the learning rate rises from a tenth.",
+)  # fmt: skip
+@setting(
+    "--classifier-epochs", default=0, show_default=True, type=click.IntRange(0), metavar="N",
+    help="First epochs, in which only --new-layers learn.",
+)  # fmt: skip
+@setting("--new-layers", default="classifier", show_default=True, metavar="L,L", help="That ImageNet weights lack.")
+@setting(
+    "--base-rate", default=1.0, show_default=True, type=click.FloatRange(0), metavar="F",
+    help="Multiple of the learning rate for all other layers.",
+)  # fmt: skip
+@setting("--clip", default=0.0, show_default=True, type=click.FloatRange(0), metavar="N", help="Of gradients; 0: none.")
+# Augmentation
+@setting("--pad", default=0, show_default=True, type=click.IntRange(0), metavar="PX", help="Before a random crop.")
+@setting("--erase", default=0.0, show_default=True, type=SHARE, metavar="P", help="Probability of random erasing.")
+@setting(
+    "--translate", default=0.0, show_default=True, type=SHARE, metavar="P",
+    help="Probability of a crop of the image enlarged to 9/8.",
+)  # fmt: skip
+@setting("--jitter/--no-jitter", default=False, show_default=True, help="Random brightness and contrast.")
+@setting(
+    "--colour", default=0.0, show_default=True, type=SHARE, metavar="P",
+    help="Probability of a shift along the principal colours.",
+)  # fmt: skip
+# Machine
+@setting(
     "--precision", default="fp32", show_default=True, type=click.Choice(["fp32", "bf16"]), help="bf16 uses autocast."
-)
-@click.option(
-    "--workers",
-    default=0,
-    show_default=True,
-    type=click.IntRange(0),
+)  # fmt: skip
+@setting(
+    "--workers", default=0, show_default=True, type=click.IntRange(0),
     help="Loader processes; the result does not depend on it.",
-)
+)  # fmt: skip
+# Evaluation
+@click.option(
+    "--metric", type=click.Choice(["euclidean", "cosine"]), help="Of features. [default: euclidean, or the recipe's]"
+)  # fmt: skip
 @options.common
 @options.dry_run
 def command(
-    data: Path, out: Path, synthetic: tuple[Path, ...], ratio: float, portion: float, quota: float | None, match: str,
-    labels: str, synthetic_weight: float, model: str, init: str, size: tuple[int, int], epochs: int, batch: int,
-    learning_rate: float, steps: str, erase: float, precision: str, workers: int, seed: int, device: str, force: bool,
-    dry_run: bool,
+    data: Path, out: Path, synthetic: tuple[Path, ...], ratio: float, set_weight: tuple[float, ...], portion: float,
+    replace: bool, match: str, control: str, jpeg: str | None, labels: str, recipe: str | None, metric: str | None,
+    seed: int, device: str, force: bool, dry_run: bool,
 ) -> None:  # fmt: skip
     """Train on DATA's training split, alone or mixed with synthetic sets, and rank its gallery for each query.
 
@@ -131,20 +193,19 @@ def command(
     Example:
       augment train-reid data --out runs/real --size 128x64 --epochs 20
       augment train-reid data --out runs/mixed --size 128x64 --epochs 20 --synthetic synthetic.h5 --ratio 1
+      augment train-reid data --out runs/strong --recipe bot --synthetic synthetic.h5 --quota 0.25 --schedule annealed
     """
-    _refuse_unused(synthetic)
+    _refuse_unused(synthetic, portion, replace)
     from augment.train_reid import TrainReidConfig, prepare, run
     from reid.mixing import MixPolicy
-    from reid.training import ReidConfig
+    from reid.recipes import RECIPES as published
+    from reid.recipes import resolved
 
-    smoothing = {"same": None, "smooth": 0.3, "lsro": 1.0}[labels]
-    training = ReidConfig(
-        model=model, init=init, height=size[0], width=size[1], epochs=epochs, batch=batch, quota=quota,
-        learning_rate=learning_rate, schedule="cosine" if steps == "cosine" else "steps", steps=_epochs(steps),
-        synthetic_smoothing=smoothing, synthetic_weight=synthetic_weight, erase=erase, seed=seed, precision=precision,
-        workers=workers,
-    )  # fmt: skip
-    config = TrainReidConfig(training, MixPolicy(ratio if synthetic else 0.0, portion, seed), match)
+    given = click.get_current_context().meta.get(GIVEN, {})
+    training = resolved(recipe, _fields(given) | {"seed": seed, "synthetic_smoothing": SMOOTHINGS[labels]})
+    policy = MixPolicy(ratio if synthetic else 0.0, portion, seed, set_weight, replace, control)
+    usual = published[recipe].metric if recipe else "euclidean"
+    config = TrainReidConfig(training, policy, match, metric or usual, recipe, _jpeg(jpeg))
     if dry_run:
         click.echo(prepare(config, data, synthetic))
         return
@@ -156,16 +217,42 @@ def command(
     click.echo(made)
 
 
-def _refuse_unused(synthetic: tuple[Path, ...]) -> None:
+def _fields(given: dict[str, Any]) -> dict[str, Any]:
+    """The options that were given, as those of a training."""
+    fields = {RENAMED.get(name, name): value for name, value in given.items()}
+    if "size" in fields:
+        fields["height"], fields["width"] = fields.pop("size")
+    if "steps" in fields:
+        fields["schedule"] = "cosine" if fields["steps"] == "cosine" else "steps"
+        fields["steps"] = _epochs(fields["steps"])
+    if "new_layers" in fields:
+        fields["new_layers"] = tuple(name.strip() for name in fields["new_layers"].split(","))
+    if fields.get("loss") == "triplet":
+        fields.setdefault("instances", 4)
+    return fields
+
+
+def _refuse_unused(synthetic: tuple[Path, ...], portion: float, replace: bool) -> None:
     """An option about synthetic images without a synthetic set would silently train on real images only."""
     ctx = click.get_current_context()
-    if synthetic:
-        return
-    for name in ("ratio", "quota", "labels", "synthetic_weight"):
-        if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT:
-            raise click.UsageError(
-                f"--{name.replace('_', '-')}: given without --synthetic X.h5; add the set or drop it"
-            )
+    names = {parameter.name: parameter.opts[0] for parameter in ctx.command.params}
+    given = [name for name in MIXING if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT]
+    if given and not synthetic:
+        raise click.UsageError(f"{names[given[0]]}: given without --synthetic X.h5; add the set or drop it")
+    if replace and portion == 1:
+        raise click.UsageError("--replace: nothing is withheld at --portion 1; give a smaller one")
+    if replace and "ratio" in given:
+        raise click.UsageError("--ratio: --replace decides how many synthetic images there are; drop one of them")
+    if "first" in given and ctx.meta[GIVEN].get("schedule") != "first":
+        raise click.UsageError("--first: only --schedule first has such a share; add it or drop this")
+
+
+def _jpeg(value: str | None) -> int | str | None:
+    if value is None or value == "match":
+        return value
+    if not value.isdigit() or not 1 <= int(value) <= 100:
+        raise click.BadParameter(f"{value!r}: expected match, or a quality from 1 to 100", param_hint="--jpeg")
+    return int(value)
 
 
 def _epochs(value: str) -> tuple[int, ...]:

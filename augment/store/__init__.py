@@ -14,13 +14,14 @@ from augment.store.claims import MERGE, SPACE, Claims, give_back, release_space,
 from augment.store.reader import Reader, write_scores, write_selection
 from augment.store.scores import Score, scores_path
 from augment.store.selection import is_selection
-from augment.store.sets import DamagedShard, check_shard, join, merge, remove_set, write_set
+from augment.store.sets import DamagedShard, check_shard, is_set, join, merge, remove_set, write_set
 from augment.store.shards import (
     MANIFEST,
     PLAN,
     SHARD_ROWS,
     begin,
     is_begun,
+    may_change,
     missing_shards,
     remove_shards,
     shard_count,
@@ -46,7 +47,9 @@ __all__ = [
     "give_back",
     "is_begun",
     "is_selection",
+    "is_set",
     "join",
+    "may_change",
     "merge",
     "missing_shards",
     "release_space",

@@ -107,7 +107,7 @@ def remove_set(out: Path) -> None:
     if claims.is_claimed(shards.shard_folder(out)):
         raise ValueError(f"{out}: another process is making it now; stop that one first, or choose another --out")
     if out.is_file() or out.is_symlink():
-        if not _is_set(out):
+        if not is_set(out):
             raise ValueError(
                 f"{out}: not recognised as a synthetic set, so --force leaves it; remove it or choose another --out"
             )
@@ -115,7 +115,8 @@ def remove_set(out: Path) -> None:
     shards.remove_shards(shards.shard_folder(out))
 
 
-def _is_set(path: Path) -> bool:
+def is_set(path: Path) -> bool:
+    """Whether a path is a file that holds a synthetic set, a part of one, or a selection."""
     try:
         with hdf5.File(path) as file:
             return file.has_attribute("plan_sha256")

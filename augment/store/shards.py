@@ -66,7 +66,7 @@ def begin(folder: Path, plan: Plan, provenance: dict[str, Any]) -> dict[str, Any
         raise ValueError(f"{path}: is no manifest of a synthetic set; choose another --out")
     saved, asked = audit.flat(held), audit.flat(manifest)
     differing = [
-        key for key in sorted(saved.keys() | asked) if not _may_change(key) and saved.get(key) != asked.get(key)
+        key for key in sorted(saved.keys() | asked) if not may_change(key) and saved.get(key) != asked.get(key)
     ]
     if differing:
         raise ValueError(
@@ -80,7 +80,7 @@ def begin(folder: Path, plan: Plan, provenance: dict[str, Any]) -> dict[str, Any
     return held
 
 
-def _may_change(key: str) -> bool:
+def may_change(key: str) -> bool:
     """What a set may be continued under: other libraries, but not another torch, which may round otherwise."""
     return key == "created" or (key.startswith("versions.") and key != "versions.torch")
 
@@ -150,9 +150,8 @@ def remove_shards(folder: Path) -> None:
                 path.unlink(missing_ok=True)
             (folder / MANIFEST).unlink(missing_ok=True)
         files.remove_parts(folder)
-        ours = {LOCK, RESERVE} | _own_plan(folder)
-        if not {entry.name for entry in folder.iterdir()} - ours:
-            for name in ours:
+        if not (folder / MANIFEST).exists() and not _foreign(folder):
+            for name in (PLAN, RESERVE, LOCK):
                 (folder / name).unlink(missing_ok=True)
             _remove_empty(folder)
 
@@ -166,14 +165,15 @@ def _remove_empty(folder: Path) -> None:
             raise
 
 
-def _foreign(folder: Path) -> set[str]:
-    """Names in a folder without a manifest that are not of a set; hidden files do not count."""
-    return {entry.name for entry in folder.glob("[!.]*")} - {MANIFEST} - _own_plan(folder)
+def _foreign(folder: Path) -> bool:
+    """Whether a folder without a manifest holds more than the plan of a set; hidden files do not count.
 
-
-def _own_plan(folder: Path) -> set[str]:
-    """The name of the plan, where one of ours is left in a folder."""
-    return {PLAN} if _plan_sha256(folder / PLAN) else set()
+    Others may add and remove files of theirs meanwhile, of which a plan alone is there without the manifest.
+    """
+    names = {entry.name for entry in folder.glob("[!.]*")}
+    if names - {MANIFEST, PLAN}:
+        return True
+    return PLAN in names and _plan_sha256(folder / PLAN) is None and (folder / PLAN).exists()
 
 
 def _plan_sha256(path: Path) -> str | None:

@@ -1,5 +1,6 @@
 """Plans: pure functions of what they are given, with poses that the policy admits and as many as asked for."""
 
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -131,6 +132,33 @@ def test_impossible_budgets_are_refused(split):
         draw_plan(split, "same-identity", Budget(per_image=3), seed=0)
     with pytest.raises(ValueError, match="--poses upside-down: expected one of random"):
         draw_plan(split, "upside-down", PER_IMAGE, seed=0)
+
+
+@pytest.mark.parametrize("ratio", [float("inf"), float("nan"), -float("inf"), 0.0, -1.0])
+def test_a_ratio_is_a_finite_number_above_0(ratio):
+    with pytest.raises(ValueError, match=rf"--ratio {ratio}: expected a finite number above 0"):
+        Budget(ratio=ratio)
+
+
+@pytest.mark.parametrize("budget", [Budget(per_image=10**9), Budget(ratio=1e308), Budget(per_identity=10**20)])
+def test_a_set_has_no_more_rows_than_have_numbers(split, budget):
+    with pytest.raises(ValueError, match=rf"{re.escape(budget.option)}: makes more than 2,147,483,647 images"):
+        draw_plan(split, "self", budget, seed=0)
+
+
+def test_totals_are_those_of_the_plan(split):
+    sources = np.ones(10, dtype=bool)
+    pid, camid = np.asarray(PIDS), np.asarray(CAMERAS)
+    for budget in (Budget(per_image=3), Budget(ratio=1.25), Budget(per_identity=4), Budget(balance=True)):
+        drawn = budget.counts(pid, camid, sources, np.random.default_rng(0))
+        assert budget.total(pid, sources) == drawn.sum()
+
+
+def test_a_plan_needs_room(split):
+    needed = 10 * 2 * 8 * 4 * 3
+    assert len(draw_plan(split, "self", Budget(per_image=2), seed=0, room=needed)) == 20
+    with pytest.raises(ValueError, match=r"--per-image 2: 20 images take 0\.0 MB, and the disk has 0\.0 MB"):
+        draw_plan(split, "self", Budget(per_image=2), seed=0, room=needed - 1)
 
 
 @pytest.mark.parametrize("count", [1, 3, 4, 10, 13])

@@ -6,6 +6,7 @@ import signal
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from augment import audit, files, sheets, store, synthesize
+from augment import audit, files, planning, sheets, standing, store, synthesize
 from augment.data import keypoints
 from augment.data.images import read_image
 from augment.data.read import read_data
@@ -133,7 +134,9 @@ def test_other_options_are_refused_while_unfinished_too(pedestrians, generator, 
         with pytest.raises(Preempted):
             run(CONFIG, pedestrians, generator, tmp_path / "x.h5", device="cpu")
     other = SynthesizeConfig(ratio=0.5, batch=4)
-    with pytest.raises(ValueError, match=r"x\.shards: was begun with another configuration \(config\.batch differ\)"):
+    with pytest.raises(
+        ValueError, match=r"x\.shards: was begun with another configuration: config\.batch \(8 there, 4 here\)"
+    ):
         run(other, pedestrians, generator, tmp_path / "x.h5", device="cpu")
     assert store.Reader(run(other, pedestrians, generator, tmp_path / "x.h5", device="cpu", force=True)).damaged() == []
 
@@ -229,7 +232,7 @@ def test_a_folder_keeps_its_shards(pedestrians, generator, whole, tmp_path, monk
     store.shard_path(folder, 1).unlink()
     assert run(CONFIG, pedestrians, generator, folder, device="cpu") == folder
     assert store.Reader(folder).damaged() == []
-    with pytest.raises(ValueError, match=r"another configuration \(config\.seed, .*plan_sha256 differ\)"):
+    with pytest.raises(ValueError, match=r"another configuration: config\.seed \(0 there, 1 here\), plan_sha256"):
         run(replace(CONFIG, seed=1), pedestrians, generator, folder, device="cpu")
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ValueError, match="--force: 2 processes would remove each other's work"):
@@ -238,9 +241,10 @@ def test_a_folder_keeps_its_shards(pedestrians, generator, whole, tmp_path, monk
 
 def test_a_damaged_shard_is_named_and_made_again_alone(pedestrians, generator, whole, tmp_path, monkeypatch):
     out, log = tmp_path / "x.h5", []
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(store, "merge", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-        run(CONFIG, pedestrians, generator, out, device="cpu")
+        with pytest.raises(KeyboardInterrupt):
+            run(CONFIG, pedestrians, generator, out, device="cpu")
     path = store.shard_path(store.shard_folder(out), 1)
     with h5py.File(path, "r+") as file:
         file["images"][3, 5, 5, 0] ^= 1
@@ -255,7 +259,9 @@ def test_a_damaged_shard_is_named_and_made_again_alone(pedestrians, generator, w
 
 
 def test_mistakes(pedestrians, generator, tmp_path):
-    with pytest.raises(ValueError, match=r"--out .*: expected a file name that ends in \.h5, or a folder's name"):
+    with pytest.raises(
+        ValueError, match=r"--out .*: ends in \.hdf5; expected a file name that ends in \.h5, or a folder's name"
+    ):
         run(CONFIG, pedestrians, generator, tmp_path / "x.hdf5", device="cpu")
     foreign = tmp_path / "thesis.h5"
     with h5py.File(foreign, "w") as file:
@@ -429,3 +435,210 @@ def test_a_plan_is_printed_before_it_is_carried_out(words, monkeypatch, capsys):
     assert (outcome.code, outcome.out) == (0, "x.h5\n")
     assert outcome.err.splitlines()[: len(planned) - 1] == planned[:-1], "but for the time"
     assert f"{len(store.Reader(Path('x.h5')))}" == planned[0].split()[1]
+
+
+def test_a_damaged_shard_of_a_finished_folder_is_made_again(pedestrians, generator, whole, tmp_path):
+    log = []
+    folder = run(CONFIG, pedestrians, generator, tmp_path / "x", device="cpu")
+    with h5py.File(store.shard_path(folder, 1), "r+") as file:
+        file["images"][3, 5, 5, 0] ^= 1
+    run(CONFIG, pedestrians, generator, folder, device="cpu", log=log.append)
+    assert any("part-00001.h5: damaged (checksum differs); it is made again" in line for line in log)
+    assert store.Reader(folder).content_sha256 == store.Reader(whole).content_sha256
+    assert store.Reader(folder).damaged() == []
+
+
+def terminate(*_):
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [(synthesize, "read_data"), (checkpoint, "load_generator"), (planning, "draw_plan"), (synthesize, "plan_table")],
+)
+def test_sigterm_before_the_first_image_loses_nothing(pedestrians, generator, tmp_path, monkeypatch, place, name):
+    real = getattr(place, name)
+
+    def stopped(*given, **more):
+        terminate()
+        return real(*given, **more)
+
+    monkeypatch.setattr(place, name, stopped)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Preempted, match="nothing is lost, the same command begins again"):
+        run(CONFIG, pedestrians, generator, tmp_path / "x.h5", device="cpu", plan=True)
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_sigterm_while_the_sheet_is_drawn_lets_it_be_finished(pedestrians, generator, whole, tmp_path, monkeypatch):
+    monkeypatch.setattr(synthesize, "_cells", lambda *a, real=synthesize._cells: (terminate(), real(*a))[1])
+    run(CONFIG, pedestrians, generator, whole, device="cpu", sheet=tmp_path / "sheet.png")
+    assert (tmp_path / "sheet.png").exists()
+
+
+def refusal(pedestrians, generator, out, config=CONFIG, **more):
+    """What a run is refused with; the dry run must say the same, and neither writes anything."""
+    before = {path: path.stat().st_mtime_ns for path in out.parent.rglob("*")}
+    said = []
+    for act in (synthesize.rehearse, run):
+        with pytest.raises(ValueError, match=r"\S") as refused:
+            act(config, pedestrians, generator, out, device="cpu", **more)
+        said.append(str(refused.value))
+    assert said[0] == said[1]
+    assert {path: path.stat().st_mtime_ns for path in out.parent.rglob("*")} == before
+    return said[0]
+
+
+def test_a_dry_run_refuses_what_the_run_does(pedestrians, generator, whole, tmp_path):
+    other = replace(CONFIG, seed=1)
+    assert "config.seed (0 there, 1 here)" in refusal(pedestrians, generator, whole, other)
+    assert "holds files that are no unfinished synthetic set" in refusal(pedestrians, generator, pedestrians)
+    assert "holds files that are no unfinished synthetic set" in refusal(
+        pedestrians, generator, pedestrians, force=True
+    )
+    assert "ends in .txt; expected" in refusal(pedestrians, generator, tmp_path / "b" / "a.txt")
+    (tmp_path / "folder.h5").mkdir()
+    assert "is a folder" in refusal(pedestrians, generator, tmp_path / "folder.h5")
+    (tmp_path / "file").write_text("thesis")
+    assert "is a file" in refusal(pedestrians, generator, tmp_path / "file")
+    assert "file is a file, not a folder" in refusal(pedestrians, generator, tmp_path / "file" / "x.h5")
+    (tmp_path / "thesis.h5").write_text("thesis")
+    assert "thesis.h5: not an HDF5 file" in refusal(pedestrians, generator, tmp_path / "thesis.h5")
+    assert "so --force leaves it" in refusal(pedestrians, generator, tmp_path / "thesis.h5", force=True)
+
+
+def test_a_dry_run_refuses_a_set_that_was_begun_as_another(pedestrians, generator, tmp_path):
+    folder = run(CONFIG, pedestrians, generator, tmp_path / "x", device="cpu")
+    store.shard_path(folder, 0).unlink()
+    said = refusal(pedestrians, generator, folder, replace(CONFIG, batch=4))
+    assert "was begun with another configuration: config.batch (8 there, 4 here); give the same options" in said
+    (folder / "notes.txt").write_text("mine")
+    assert "holds other files too (for example notes.txt)" in refusal(pedestrians, generator, folder, force=True)
+
+
+def test_a_dry_run_says_what_is_there(pedestrians, generator, whole, tmp_path):
+    def told(out, **more):
+        log = []
+        table = synthesize.rehearse(CONFIG, pedestrians, generator, out, device="cpu", log=log.append, **more)
+        return log, dict(line.strip().split("  ", maxsplit=1) for line in table.splitlines())
+
+    images = len(store.Reader(whole))
+    log, rows = told(whole)
+    assert (log, rows["still to make"]) == (["already done"], f"0 of {images} images")
+    assert "time" not in rows
+    folder = run(CONFIG, pedestrians, generator, tmp_path / "x", device="cpu")
+    store.shard_path(folder, 0).unlink()
+    log, rows = told(folder)
+    assert (log, rows["still to make"]) == ([f"{images - 8} of {images} images are there"], f"8 of {images} images")
+    assert "merged" not in rows["size"]
+    log, rows = told(folder, force=True)
+    assert log == []
+    assert "still to make" not in rows
+    assert not store.shard_path(folder, 0).exists()
+
+
+def test_a_part_of_the_set_is_not_taken_for_it(pedestrians, generator, whole, tmp_path):
+    folder = run(CONFIG, pedestrians, generator, tmp_path / "x", device="cpu")
+    chosen = tmp_path / "chosen.h5"
+    store.write_selection(chosen, store.Reader(whole), np.arange(len(store.Reader(whole))), {"top": 1.0})
+    assert "chosen.h5: is a selection of" in refusal(pedestrians, generator, chosen)
+    shard = store.shard_path(folder, 0)
+    images = len(store.Reader(whole))
+    assert f"holds 8 of the set's {images} images" in refusal(pedestrians, generator, shard)
+
+
+def test_a_part_of_all_images_is_not_taken_for_the_set(pedestrians, generator, tmp_path, monkeypatch):
+    monkeypatch.setattr(store.shards, "SHARD_ROWS", 1024)
+    folder = run(CONFIG, pedestrians, generator, tmp_path / "x", device="cpu")
+    assert "so it is a part of it" in refusal(pedestrians, generator, store.shard_path(folder, 0))
+
+
+@pytest.mark.parametrize("name", ["v1.0", "set.2024-05", "x.y.h5"])
+def test_names_with_dots(pedestrians, tmp_path, name):
+    out = run(CONFIG, pedestrians, Path("copy"), tmp_path / name, device="cpu")
+    assert out.is_dir() == (out.suffix != ".h5")
+    assert store.Reader(out).damaged() == []
+
+
+@pytest.mark.parametrize("suffix", [".hdf5", ".h5py", ".hdf", ".H5", ".txt", ".png", ".jpg", ".csv", ".json", ".zip"])
+def test_names_of_other_files_are_refused(tmp_path, suffix):
+    with pytest.raises(ValueError, match=rf"x{suffix}: ends in \{suffix}; expected a file name that ends in \.h5"):
+        standing.require_name(tmp_path / f"x{suffix}")
+
+
+def test_more_images_than_the_disk_has_room_for_are_not_even_planned(pedestrians, generator, tmp_path, monkeypatch):
+    free = 10**9
+    monkeypatch.setattr(standing.shutil, "disk_usage", lambda path: SimpleNamespace(free=free))
+    people = len(usable_points(pedestrians))
+    needed = people * 10**6 * 128 * 64 * 3
+    huge = SynthesizeConfig("self", per_image=10**6)
+    said = refusal(pedestrians, generator, tmp_path / "x.h5", huge)
+    assert said.startswith(f"--per-image 1000000: {people * 10**6:,} images take {needed / 1e6:,.1f} MB")
+    assert f"the disk has {free / 1e6:,.1f} MB" in said
+
+
+def test_a_finished_set_on_a_full_disk_is_done(pedestrians, generator, whole, monkeypatch):
+    monkeypatch.setattr(standing.shutil, "disk_usage", lambda path: SimpleNamespace(free=0))
+    log = []
+    run(CONFIG, pedestrians, generator, whole, device="cpu", log=log.append)
+    assert log == ["already done"]
+
+
+@pytest.mark.parametrize(("poses", "true"), [("self", True), ("same-identity", True), ("other-identity", False)])
+def test_the_sheet_is_full_whatever_the_policy(pedestrians, tmp_path, poses, true):
+    config = SynthesizeConfig(poses, per_image=1)
+    reader = store.Reader(run(config, pedestrians, Path("copy"), tmp_path / "x.h5", device="cpu"))
+    split = synthesize.prepare(config, pedestrians, Path("copy"), device="cpu").split
+    count = len(reader) - 3
+    rows = synthesize.sheet_rows(reader, split, count)
+    assert [row[3] is not None for row in rows] == [true] * count
+
+
+def test_the_sheet_has_half_with_a_true_image_where_there_are_as_many(pedestrians, tmp_path):
+    config = SynthesizeConfig("random", per_image=4)
+    reader = store.Reader(run(config, pedestrians, Path("copy"), tmp_path / "x.h5", device="cpu"))
+    split = synthesize.prepare(config, pedestrians, Path("copy"), device="cpu").split
+    people = [record.pid for record in split.records]
+    same = sum(people[target] == pid for target, pid in zip(reader.target_index, reader.pid, strict=True))
+    for count in (4, len(reader), len(reader) + 5):
+        there = [row[3] is not None for row in synthesize.sheet_rows(reader, split, count)]
+        assert len(there) == min(count, len(reader))
+        assert sum(there) == (count // 2 if count == 4 else same)
+
+
+def test_the_sheet_names_its_rows(pedestrians, generator, whole, tmp_path, monkeypatch):
+    given = {}
+    monkeypatch.setattr(sheets, "write_sheet", lambda path, rows, titles, **more: given.update(more, rows=rows))
+    reader = store.Reader(whole)
+    split = synthesize.prepare(CONFIG, pedestrians, generator, device="cpu").split
+    synthesize.write_sheet(tmp_path / "sheet.png", reader, split)
+    assert given["head"] == f"x.h5: {len(reader)} of {len(reader)} images, poses: random, generator: dptn"
+    for label, cells in zip(given["labels"], given["rows"], strict=True):
+        _, row, _, pid, _, camera = label.split()
+        assert np.array_equal(cells[2], reader.image(int(row)))
+        assert (int(pid), int(camera)) == (reader.identity(int(row)), reader.camera(int(row)))
+
+
+def test_the_plan_names_the_processes_of_this_launch(words, monkeypatch, capsys):
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    outcome = caller(monkeypatch, capsys)(*words, "--ratio", 0.3, "--dry-run")
+    assert "(cpu, fp32, batch 64, 4 processes)" in outcome.out
+
+
+@pytest.mark.parametrize("ratio", ["inf", "nan", "-inf", "1e308"])
+def test_ratios_that_are_no_number_of_images(words, monkeypatch, capsys, ratio):
+    outcome = caller(monkeypatch, capsys)(*words, "--ratio", ratio, "--dry-run")
+    assert outcome.code == 2
+    assert "--ratio" in outcome.err
+    assert len(outcome.err.splitlines()) == 1
+
+
+def test_a_relative_name_of_a_finished_set_is_done(words, monkeypatch, capsys):
+    augment = caller(monkeypatch, capsys)
+    for out in ("x.h5", "x"):
+        option = (*words, "--ratio", 0.3, "--out", out)
+        assert augment(*option).code == 0
+        for more in ((), ("--dry-run",)):
+            outcome = augment(*option, *more)
+            assert (outcome.code, outcome.err) == (0, "already done\n")

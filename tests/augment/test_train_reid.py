@@ -13,7 +13,7 @@ from augment import store
 from augment.data.read import read_data
 from augment.interruption import Preempted
 from augment.plan import Plan
-from augment.train_reid import TrainReidConfig, run
+from augment.train_reid import TrainReidConfig, prepare, run
 from reid.mixing import MixPolicy
 from reid.training import ReidConfig
 from tests.reference.noise import people
@@ -157,3 +157,63 @@ def test_a_root_without_queries_is_refused_before_training(data, tmp_path):
     (tmp_path / "root" / "bounding_box_train").symlink_to(data / "bounding_box_train")
     with pytest.raises(ValueError, match="nothing to evaluate"):
         run(SMALL, tmp_path / "root", tmp_path / "run", device="cpu")
+
+
+def test_duplicates_and_reencoding(data, synthetic, tmp_path):
+    """The control differs from the mix in its pixels alone; the compression is that of the real files."""
+    mixed = prepare(SMALL, data, [synthetic])
+    control = prepare(replace(SMALL, mixing=replace(SMALL.mixing, control="real-duplicated")), data, [synthetic])
+    encoded = prepare(replace(SMALL, jpeg="match"), data, [synthetic])
+    flags = mixed.images.synthetic
+    for job in (control, encoded):
+        assert job.images.synthetic.tolist() == flags.tolist()
+        assert job.images.item_pids.tolist() == mixed.images.item_pids.tolist()
+    assert str(mixed) == "36 real and 18 synthetic images of 4 identities"
+    assert str(control) == "36 real and 18 duplicated images of 4 identities"
+    assert "(JPEG quality 75, chroma 4:2:0)" in str(encoded)
+    real = [control.images[index][0] for index in np.flatnonzero(~flags).tolist()]
+    for index in np.flatnonzero(flags).tolist():
+        assert any(torch.equal(control.images[index][0], image) for image in real)
+        assert not torch.equal(encoded.images[index][0], mixed.images[index][0])
+
+    config = replace(SMALL, training=replace(SMALL.training, epochs=1))
+    run(config, data, tmp_path / "run", [synthetic], device="cpu")
+    with pytest.raises(ValueError, match=r"jpeg \(None there, \{'quality': 75, 'subsampling': 2\} asked\)"):
+        run(replace(config, jpeg="match"), data, tmp_path / "run", [synthetic], device="cpu")
+
+
+def test_replaced_images_keep_the_counts(data, synthetic):
+    job = prepare(replace(SMALL, mixing=MixPolicy(0.0, 0.5, replace=True)), data, [synthetic])
+    assert str(job) == "16 real and 20 synthetic images of 4 identities"  # 4 of 9: half of 9 is rounded to even
+    assert job.provenance["regime"] == "G-full"
+
+
+def test_triplets_in_the_stage(data, synthetic, tmp_path):
+    training = replace(SMALL.training, loss="triplet", instances=4, quota=0.25, quota_schedule="ramp")
+    found = json.loads(
+        run(
+            replace(SMALL, training=training, recipe="bot"), data, tmp_path / "run", [synthetic], device="cpu"
+        ).read_text()
+    )
+    assert found["config"]["recipe"] == "bot"
+    assert (found["config"]["training"]["init"], found["config"]["training"]["loss"]) == ("random", "triplet")
+    saved = json.loads((tmp_path / "run" / "config.json").read_text())["config"]
+    assert saved["loss"] == "triplet"
+    assert "recipe" not in saved
+
+
+def test_folders_of_earlier_versions_stay_valid(data, tmp_path):
+    run(SMALL, data, tmp_path / "run", device="cpu")
+    saved = json.loads((tmp_path / "run" / "config.json").read_text())["config"]
+    assert set(saved) == EARLIER
+    log = []
+    run(replace(SMALL, recipe="resnet50"), data, tmp_path / "run", device="cpu", log=log.append)
+    assert log == ["already done"]
+
+
+EARLIER = {
+    "model", "height", "width", "epochs", "batch", "epoch_images", "quota", "optimiser", "learning_rate",
+    "weight_decay", "schedule", "steps", "gamma", "classifier_epochs", "label_smoothing", "synthetic_smoothing",
+    "synthetic_weight", "flip", "pad", "erase", "seed", "precision", "channels_last", "mixing_ratio", "mixing_portion",
+    "mixing_seed", "match", "metric", "data_digest", "test_digest", "init_sha256", "synthetic_sha256",
+}  # fmt: skip

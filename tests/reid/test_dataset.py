@@ -9,8 +9,9 @@ import pytest
 import torch
 from PIL import Image
 from torch.utils.data import DataLoader
+from torchvision.transforms import functional
 
-from reid.dataset import MixedDataset, View, augmented
+from reid.dataset import MixedDataset, View, augmented, jittered, normalised, resized
 from reid.mixing import Item, MixPolicy, mix
 from reid.sampling import Draw, EpochBatches
 from reid.torchreid_api import torchreid
@@ -123,3 +124,44 @@ def test_the_digest_tells_lists_apart():
 def test_an_empty_list_is_an_error():
     with pytest.raises(ValueError, match="empty"):
         MixedDataset([], [], VIEW)
+
+
+def test_jitter_is_torchvisions_with_the_same_factors():
+    image = people().image(0)
+    drawn = np.random.default_rng(5)
+    order = drawn.permutation(2)
+    factors = {number: drawn.uniform(*((0.8, 1.2), (0.85, 1.15))[number]) for number in order}
+    expected = Image.fromarray(image)
+    for number in order:
+        change = functional.adjust_brightness if number == 0 else functional.adjust_contrast
+        expected = change(expected, float(factors[number]))
+    np.testing.assert_array_equal(jittered(image, np.random.default_rng(5)), np.asarray(expected))
+
+
+def test_a_colour_shift_is_one_colour_with_torchreids_spread():
+    plain, shown = shown_often(View(32, 16, flip=0.0, colour=1.0), count=2000)
+    shifts = torch.stack([(image - plain).flatten(1) for image in shown])
+    assert float((shifts - shifts[:, :, :1]).abs().max()) < 1e-5
+    deviation = torch.tensor([0.229, 0.224, 0.225])
+    own = torchreid().data.transforms.ColorAugmentation(p=1.0)
+    torch.manual_seed(0)
+    theirs = torch.stack([own(torch.zeros(3, 1, 1)).flatten() for _ in range(2000)])
+    torch.testing.assert_close(torch.cov((shifts[:, :, 0] * deviation).T), torch.cov(theirs.T), rtol=0.15, atol=5e-6)
+    plain, shown = shown_often(View(32, 16, flip=0.0, colour=0.5))
+    assert 0.4 < np.mean([torch.equal(image, plain) for image in shown]) < 0.6
+
+
+def test_translation_is_a_crop_of_the_enlarged_image():
+    plain, shown = shown_often(View(32, 16, flip=0.0, translate=1.0), count=300)
+    larger = normalised(resized(people(height=32, width=16).image(0), 36, 18))
+    crops = {larger[:, top : top + 32, left : left + 16].numpy().tobytes() for top in range(5) for left in range(3)}
+    assert {image.numpy().tobytes() for image in shown} == crops
+    assert not any(torch.equal(image, plain) for image in shown)
+
+
+def test_new_augmentations_do_not_move_the_draws_of_old_ones():
+    image = people(height=32, width=16).image(0)
+    old, new = View(32, 16, pad=2), View(32, 16, pad=2, colour=1e-12, translate=1e-12)
+    for number in range(20):
+        one, two = (augmented(image, view, np.random.default_rng(number)) for view in (old, new))
+        assert torch.equal(one, two)

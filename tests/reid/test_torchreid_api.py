@@ -83,3 +83,40 @@ def test_a_broken_or_missing_file_is_named(model, tmp_path):
         torchreid_api.load_weights(model, tmp_path / "broken.pth")
     with pytest.raises(ValueError, match="no such file"):
         torchreid_api.load_weights(model, tmp_path / "absent.pth")
+
+
+def test_the_last_stride_doubles_the_last_maps():
+    images = torch.zeros(1, 3, 64, 32)
+    for name in ("resnet18", "resnet50"):
+        model = torchreid_api.build_model(name, 4).eval()
+        before = model.featuremaps(images).shape
+        names = list(model.state_dict())
+        torchreid_api.set_last_stride(model, 1)
+        assert model.featuremaps(images).shape[2:] == (2 * before[2], 2 * before[3])
+        assert list(model.state_dict()) == names
+        torchreid_api.set_last_stride(model, 1)
+    with pytest.raises(ValueError, match="last_stride 1: only residual networks"):
+        torchreid_api.set_last_stride(torchreid_api.build_model("osnet_x0_25", 4), 1)
+
+
+def test_resnet50_with_stride_one_is_torchreids_own():
+    """torchreid builds resnet50_fc512 with that stride."""
+    theirs = torchreid_api.build_model("resnet50_fc512", 4).eval()
+    ours = torchreid_api.build_model("resnet50", 4).eval()
+    torchreid_api.set_last_stride(ours, 1)
+    body = {key: value for key, value in theirs.state_dict().items() if not key.startswith(("fc", "classifier"))}
+    ours.load_state_dict(body, strict=False)
+    images = torch.randn(2, 3, 64, 32, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(ours.featuremaps(images), theirs.featuremaps(images))
+
+
+def test_the_staged_rate_is_torchreids(model):
+    plain = torchreid_api.build_optimiser(model, "adam", 0.1, 0.0)
+    assert [group["scale"] for group in plain.param_groups] == [1.0]
+    staged = torchreid_api.build_optimiser(model, "adam", 0.1, 0.0, base_rate=0.2, new_layers=("fc", "classifier"))
+    rates = {id(one): group["lr"] for group in staged.param_groups for one in group["params"]}
+    assert [group["scale"] for group in staged.param_groups] == [0.2, 1.0]
+    for name, parameter in model.named_parameters():
+        assert rates[id(parameter)] == pytest.approx(0.1 if name.startswith(("fc", "classifier")) else 0.02)
+    with pytest.raises(ValueError, match=r"base_rate: the model has no layer head; name some of .*classifier"):
+        torchreid_api.build_optimiser(model, "adam", 0.1, 0.0, base_rate=0.2, new_layers=("head",))

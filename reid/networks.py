@@ -1,0 +1,51 @@
+"""The network that a configuration describes: torchreid's model, the weights it starts from, stride and neck."""
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from reid import torchreid_api
+from reid.configuration import ReidConfig
+from reid.necks import BNNeck
+
+
+def build_network(config: ReidConfig, num_classes: int, weights: Path | None = None) -> nn.Module:
+    """The network, drawn from torch's global generator where `weights` (or None) leave it open.
+
+    Raises:
+        ValueError: an unknown model, one that cannot have the neck or the stride, or weights of another one.
+    """
+    if config.loss == "triplet" or config.neck == "bnneck":
+        model = torchreid_api.build_model(config.model, num_classes, features=True)
+    else:
+        model = torchreid_api.build_model(config.model, num_classes)
+    if weights is not None:
+        torchreid_api.load_weights(model, weights)
+    if config.last_stride is not None:
+        torchreid_api.set_last_stride(model, config.last_stride)
+    return BNNeck(model, features=config.loss == "triplet") if config.neck == "bnneck" else model
+
+
+def require_possible(config: ReidConfig) -> None:
+    """Refuse a network that cannot be built, or whose layers have other names, before hours of other work.
+
+    Raises:
+        ValueError: see `build_network`.
+    """
+    with torch.device("meta"):
+        network = build_network(config, 2)
+    for option, used in (("classifier_epochs", config.classifier_epochs > 0), ("base_rate", config.base_rate != 1)):
+        if used:
+            torchreid_api.require_layers(network, config.new_layers, option)
+
+
+def initial_weights(config: ReidConfig) -> Path | None:
+    """The file that a training starts from; None where it starts from random weights.
+
+    Raises:
+        ValueError: ImageNet weights are asked for and in none of the usual places.
+    """
+    if config.init == "random":
+        return None
+    return torchreid_api.imagenet_file(config.model) if config.init == "imagenet" else Path(config.init)
