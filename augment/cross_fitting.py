@@ -8,7 +8,7 @@ RUN/results.json                             how well each tells the real images
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,13 @@ from augment.data.images import require_readable
 from augment.data.records import DataSet, Record
 from augment.reid_training import file_source, init_file, train_in_files
 from reid import torchreid_api
+from reid.configuration import determining_options
 from reid.consistency import FOLDS, folds, left_out_margin
 from reid.dataset import MixedDataset
 from reid.features import extract_features
 from reid.mixing import MixPolicy, mix
 from reid.sources import ImageSource, identities
-from reid.training import FREE_OPTIONS, ReidConfig, load_model
+from reid.training import ReidConfig, load_model
 
 STAGE = "score-reid"
 Bar = Callable[[str, str], AbstractContextManager[Callable[[int, int], None]]]
@@ -169,7 +170,7 @@ def _described(network: dict[str, Any]) -> str:
 def _determining(dataset: DataSet, training: ReidConfig) -> dict[str, Any]:
     """What determines the networks, as the run folder keeps it."""
     weights = init_file(training)
-    options = {key: value for key, value in asdict(training).items() if key not in (*FREE_OPTIONS, "init")}
+    options = {key: value for key, value in determining_options(training).items() if key != "init"}
     inputs = {"data_digest": dataset.digest, "init_sha256": files.sha256(weights) if weights else None}
     return json.loads(json.dumps(options | inputs))
 

@@ -15,21 +15,23 @@ import numpy as np
 from torch import nn
 
 from augment import audit, files, runs
+from augment.data import search
+from augment.data.crossing import cross
 from augment.data.images import require_readable
 from augment.data.read import read_data
-from augment.data.records import DataSet, digest
+from augment.data.records import DataSet
 from augment.devices import pick_device
 from augment.reid_training import file_source, init_file, train_in_files
 from augment.store import Reader
 from reid.configuration import determining_options
 from reid.dataset import MixedDataset
 from reid.features import extract_features
-from reid.metrics import Evaluation, distance_matrix, evaluate
+from reid.metrics import Evaluation, evaluate_features
 from reid.mixing import MixPolicy, mix
 from reid.networks import require_possible
 from reid.reencoding import Jpeg, Reencoded, estimated
 from reid.results import results
-from reid.sources import FileSource, cameras, identities
+from reid.sources import identities
 from reid.training import ReidConfig
 
 STAGE = "train-reid"
@@ -77,14 +79,14 @@ class Job:
         return f"{real} real and {synthetic} {kind} images{encoded} of {self.images.num_classes} identities"
 
 
-def prepare(config: TrainReidConfig, data: Path, synthetic: Sequence[Path] = ()) -> Job:
-    """Read and audit data and synthetic sets, and mix them.
+def prepare(config: TrainReidConfig, data: Path, synthetic: Sequence[Path] = (), test: Path | None = None) -> Job:
+    """Read and audit data and synthetic sets, and mix them. Query and gallery are those of `test`, or of `data`.
 
     Raises:
         ValueError: an impossible network, bad data or weights, a synthetic set of another split, an impossible mix.
     """
     require_possible(config.training)
-    dataset = read_data(data)
+    dataset = read_data(data) if test is None else cross(read_data(data), read_data(test))
     audit.require_disjoint(dataset)
     _require_queries(dataset)
     readers = [_open_set(path, dataset) for path in synthetic]
@@ -100,6 +102,7 @@ def run(
     out: Path,
     synthetic: Sequence[Path] = (),
     *,
+    test: Path | None = None,
     device: str = "auto",
     force: bool = False,
     progress: Callable[[int, int], None] | None = None,
@@ -107,12 +110,16 @@ def run(
 ) -> Path:
     """Train on the training split of `data` and the synthetic sets, or go on; returns the path of results.json.
 
+    `test` is another data set, whose query and gallery are evaluated instead of those of `data`.
+
     Raises:
         ValueError: bad data or weights, a synthetic set of another split, another configuration in `out`.
         Preempted: stopped by SIGTERM; the epochs done are saved.
     """
     compute = pick_device(device)
-    job = prepare(config, data, synthetic)
+    job = prepare(config, data, synthetic, test)
+    for note in job.dataset.notes:
+        log(note)
     if force or not (out / "results.json").exists():
         require_readable((*job.dataset.train, *job.dataset.query, *job.dataset.gallery))
     folder = runs.open_run(out, STAGE, _determining(config, job.provenance), force=force)
@@ -125,14 +132,13 @@ def run(
         job.training, job.images, weights, journal, device=str(compute), progress=progress, log=log
     )
 
-    query, gallery = file_source(job.dataset.query), file_source(job.dataset.gallery)
-    evaluation = _evaluate(config, model, query, gallery, str(compute))
+    evaluation = _evaluate(config, model, job.dataset, str(compute))
     log(f"mAP {evaluation.mAP:.1%}, rank-1 {evaluation.cmc[0]:.1%}")
     found = results(
         evaluation,
-        query_pids=identities(query),
-        query_camids=cameras(query),
-        num_gallery=len(gallery),
+        query_pids=np.asarray([record.pid for record in job.dataset.query]) - job.dataset.test_shift,
+        query_camids=np.asarray([record.camid for record in job.dataset.query]),
+        num_gallery=len(job.dataset.gallery),
         config=_plain(config),
         provenance=job.provenance | {"checkpoint_sha256": files.sha256(weights)},
         images_seen=header["images_seen"],
@@ -164,32 +170,27 @@ def _images(
     return MixedDataset([real, *synthetic], items, training.view), training
 
 
-def _evaluate(
-    config: TrainReidConfig, model: nn.Module, query: FileSource, gallery: FileSource, device: str
-) -> Evaluation:
+def _evaluate(config: TrainReidConfig, model: nn.Module, dataset: DataSet, device: str) -> Evaluation:
     training = config.training
+    query, gallery = file_source(dataset.query), file_source(dataset.gallery)
     query_features, gallery_features = (
         extract_features(
             model, source, height=training.height, width=training.width, device=device, workers=training.workers
         )
         for source in (query, gallery)
     )
-    distances = distance_matrix(query_features, gallery_features, config.metric)
-    pids, camids = (identities(query), identities(gallery)), (cameras(query), cameras(gallery))
-    return evaluate(distances, *pids, *camids)
+    labels = (identities(query), identities(gallery), *search.cameras(dataset.query, dataset.gallery))
+    return evaluate_features(query_features, gallery_features, *labels, config.metric)
 
 
 def _require_queries(dataset: DataSet) -> None:
     """Say before the training, not after it, that nothing can be evaluated."""
-    if not dataset.has_cameras:
-        raise ValueError(f"{dataset.root}: DeepFashion knows no cameras and has no queries; it trains generators only")
-    seen = {(record.pid, record.camid) for record in dataset.gallery}
-    cameras_of: dict[int, set[int]] = {}
-    for pid, camid in seen:
-        cameras_of.setdefault(pid, set()).add(camid)
-    if not any(cameras_of.get(query.pid, set()) - {query.camid} for query in dataset.query):
+    root = dataset.test_root or dataset.root
+    if not dataset.query:
+        raise ValueError(f"{root}: has no queries, so it trains generators only; give another set, or one as --test")
+    if len(search.unmatched(dataset)) == len(dataset.query):
         raise ValueError(
-            f"{dataset.root}: none of its {len(dataset.query)} queries has an image of the same identity from another "
+            f"{root}: none of its {len(dataset.query)} queries has an image of the same identity from another "
             f"camera among its {len(dataset.gallery)} gallery images, so there is nothing to evaluate; check query/ "
             "and bounding_box_test/"
         )
@@ -221,7 +222,7 @@ def _provenance(config: TrainReidConfig, dataset: DataSet, readers: Sequence[Rea
     scarce = config.mixing.portion < 1 and len(readers) > 0
     return {
         "data_digest": dataset.digest,
-        "test_digest": digest((*dataset.query, *dataset.gallery)),
+        "test_digest": dataset.test_digest,
         "init_sha256": files.sha256(weights) if weights else None,
         "synthetic": [
             {

@@ -45,6 +45,9 @@ SHARE, POSITIVE = click.FloatRange(0, 1), click.FloatRange(0, min_open=True)
 @click.command("train-reid")
 @options.DATA
 @options.out("Run folder: checkpoint, epochs.csv, results.json.")
+@click.option(
+    "--test", type=options.existing("any"), metavar="DATA", help="Another data set, whose query and gallery to search."
+)
 # Mixing
 @click.option(
     "--synthetic", multiple=True, type=options.existing("any"), metavar="X.h5",
@@ -181,7 +184,8 @@ SHARE, POSITIVE = click.FloatRange(0, 1), click.FloatRange(0, min_open=True)
 @options.common
 @options.dry_run
 def command(
-    data: Path, out: Path, synthetic: tuple[Path, ...], ratio: float, set_weight: tuple[float, ...], portion: float,
+    data: Path, out: Path, test: Path | None,
+    synthetic: tuple[Path, ...], ratio: float, set_weight: tuple[float, ...], portion: float,
     replace: bool, match: str, control: str, jpeg: str | None, labels: str, recipe: str | None, metric: str | None,
     seed: int, device: str, force: bool, dry_run: bool,
 ) -> None:  # fmt: skip
@@ -207,10 +211,12 @@ def command(
     usual = published[recipe].metric if recipe else "euclidean"
     config = TrainReidConfig(training, policy, match, metric or usual, recipe, _jpeg(jpeg))
     if dry_run:
-        click.echo(prepare(config, data, synthetic))
+        click.echo(prepare(config, data, synthetic, test))
         return
     with options.progress_bar("training", "img") as progress:
-        made = run(config, data, out, synthetic, device=device, force=force, progress=progress, log=options.log)
+        made = run(
+            config, data, out, synthetic, test=test, device=device, force=force, progress=progress, log=options.log
+        )
     found = json.loads(made.read_text(encoding="utf-8"))
     ranks = "  ".join(f"rank-{rank} {value:.1%}" for rank, value in found["cmc"].items())
     click.echo(f"mAP {found['mAP']:.1%}  {ranks}")

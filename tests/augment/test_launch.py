@@ -8,7 +8,15 @@ from augment import launch
 
 @pytest.fixture
 def alone(monkeypatch):
-    for name in ("WORLD_SIZE", "SLURM_STEP_NUM_TASKS", "RANK", "SLURM_PROCID", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
+    for name in (
+        "WORLD_SIZE",
+        "SLURM_STEP_NUM_TASKS",
+        "RANK",
+        "SLURM_PROCID",
+        "LOCAL_RANK",
+        "MASTER_ADDR",
+        "MASTER_PORT",
+    ):
         monkeypatch.delenv(name, raising=False)
 
 

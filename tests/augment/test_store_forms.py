@@ -303,7 +303,11 @@ def test_scores_are_added_kept_and_replaced(copied, base):
     assert reader.scores == {}
     first, second, third = score(0, by="a"), score(1, by="b"), score(2, by="c")
     path = store.write_scores(reader, {"sharpness": first, "margin": second})
-    assert path == store.scores_path(reader.path) == copied / {"file.h5": "file.scores.h5", "shards": "shards.shards-scores.h5"}[base]
+    assert (
+        path
+        == store.scores_path(reader.path)
+        == copied / {"file.h5": "file.scores.h5", "shards": "shards.shards-scores.h5"}[base]
+    )
     same(reader.scores, {"sharpness": first, "margin": second})
     store.write_scores(reader, {"margin": third, "agreement": first})
     expected = {"sharpness": first, "margin": third, "agreement": first}

@@ -9,8 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from augment import store
+from augment import evaluate_reid, files, store
 from augment.data.read import read_data
+from augment.evaluate_reid import EvaluateReidConfig
 from augment.interruption import Preempted
 from augment.plan import Plan
 from augment.train_reid import TrainReidConfig, prepare, run
@@ -217,3 +218,23 @@ EARLIER = {
     "synthetic_weight", "flip", "pad", "erase", "seed", "precision", "channels_last", "mixing_ratio", "mixing_portion",
     "mixing_seed", "match", "metric", "data_digest", "test_digest", "init_sha256", "synthetic_sha256",
 }  # fmt: skip
+
+
+def test_another_data_set_is_searched(data, pedestrians, tmp_path):
+    """People of the two sets have the same numbers; results keep those of the set that is searched."""
+    log = []
+    other = read_data(pedestrians)
+    path = run(
+        replace(SMALL, mixing=MixPolicy(0.0)), data, tmp_path / "run", test=pedestrians, device="cpu", log=log.append
+    )
+    found = files.read_json(path)
+    assert found["per_query"]["pid"] == [record.pid for record in other.query]
+    assert found["per_query"]["camid"] == [record.camid for record in other.query]
+    assert found["num_gallery"] == len(other.gallery)
+    assert found["provenance"]["data_digest"] == read_data(data).digest
+    assert found["provenance"]["test_digest"] == other.test_digest
+    assert any("identities of query and gallery are shifted" in line for line in log)
+    again = evaluate_reid.run(EvaluateReidConfig(), pedestrians, tmp_path / "run", device="cpu")
+    assert again["columns"]["as they are"]["mAP"] == found["mAP"]
+    with pytest.raises(ValueError, match=r"another configuration: test_digest"):
+        run(replace(SMALL, mixing=MixPolicy(0.0)), data, tmp_path / "run", device="cpu")
