@@ -189,7 +189,7 @@ def test_data_that_is_not_there(augment, tmp_path, monkeypatch, arguments):
     monkeypatch.chdir(tmp_path)
     require_one_line(augment(*arguments, "nowhere"), "nowhere: no such folder", "augment make-data")
     (tmp_path / "empty").mkdir()
-    require_one_line(augment(*arguments, "empty"), "empty: no Market-1501 root", "bounding_box_train")
+    require_one_line(augment(*arguments, "empty"), "empty: no data set", "bounding_box_train")
     (tmp_path / "image.jpg").write_bytes(b"\xff\xd8\xff")
     require_one_line(augment(*arguments, "image.jpg"), "image.jpg")
     assert not (tmp_path / "run").exists()
@@ -364,8 +364,9 @@ def test_lists_sizes_and_flags_in_a_configuration_file(augment, asked, tmp_path)
     sets = [str(tmp_path / name) for name in ("a.h5", "b.h5")]
     path.write_text(f'out = "x"\nsynthetic = {sets}\nsize = "64x32"\nsteps = "cosine"\ndry-run = true\n')
     assert augment("train-reid", "data", "--config", path).code == 0
-    ((config, _, synthetic), _) = asked[0]
+    ((config, _, synthetic, test), _) = asked[0]
     assert synthetic == tuple(map(Path, sets))
+    assert test is None
     assert (config.training.height, config.training.width, config.training.schedule) == (64, 32, "cosine")
 
 

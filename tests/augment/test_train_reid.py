@@ -156,7 +156,7 @@ def test_a_set_with_test_poses_is_refused(data, tmp_path):
 def test_a_root_without_queries_is_refused_before_training(data, tmp_path):
     (tmp_path / "root").mkdir()
     (tmp_path / "root" / "bounding_box_train").symlink_to(data / "bounding_box_train")
-    with pytest.raises(ValueError, match="nothing to evaluate"):
+    with pytest.raises(ValueError, match="has no queries"):
         run(SMALL, tmp_path / "root", tmp_path / "run", device="cpu")
 
 
