@@ -17,6 +17,7 @@ install_import_hook(
         "augment.sources",
         "augment.posefile",
         "augment.score_columns",
+        "augment.agreement",
         "augment.cross_fitting",
         "augment.pose_estimation",
         "augment.expressions",
