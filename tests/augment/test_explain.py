@@ -34,7 +34,9 @@ def test_a_sheet_has_the_columns_of_its_kind(pedestrians, tmp_path, model, monke
     assert (found.code, found.out.strip()) == (0, str(out))
     with Image.open(out) as sheet:
         columns, rows = COLUMNS[model] + 4, 3
-        assert sheet.size == (columns * (128 + 4) + 8, 16 + rows * (256 + 4) + 4)
+        titles = sheet.height - rows * (256 + 4) - 4
+        assert sheet.width == columns * (128 + 4) + 8
+        assert 12 <= titles <= 40
 
 
 def test_what_attends_to_nothing_is_refused(pedestrians, tmp_path):

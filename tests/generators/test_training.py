@@ -76,7 +76,8 @@ def test_interrupted_equals_uninterrupted(model):
 def test_twenty_steps_lose_what_they_lost_before(model):
     """Golden curves: a change of these numbers is a change of results and belongs into the changelog.
 
-    AUGMENT_UPDATE_GOLDEN=1 writes them anew.
+    AUGMENT_UPDATE_GOLDEN=1 writes them anew. Another CPU rounds otherwise, which PG2, PATN and DPTN keep below 0.2 % over
+    these steps; DPTN-TA's affinity term doubles such a difference with each step, so later ones are compared loosely.
     """
     found = curve(train(begin(model, images=80), batch_at))
     if os.environ.get("AUGMENT_UPDATE_GOLDEN"):
@@ -88,7 +89,9 @@ def test_twenty_steps_lose_what_they_lost_before(model):
     for step, (ours, theirs) in enumerate(zip(found, expected, strict=True)):
         assert ours.keys() == theirs.keys(), step
         for name, value in ours.items():
-            assert value == pytest.approx(theirs[name], rel=5e-2, abs=1e-3), (step, name)
+            chaotic = model == "dptn-ta" and step >= 8
+            tolerance = 0.2 if chaotic and name == "target_affinity" else 5e-2 if chaotic else 1e-2
+            assert value == pytest.approx(theirs[name], rel=tolerance, abs=1e-3), (step, name)
 
 
 @pytest.mark.parametrize("model", TRAINED)
