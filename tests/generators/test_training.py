@@ -76,8 +76,9 @@ def test_interrupted_equals_uninterrupted(model):
 def test_twenty_steps_lose_what_they_lost_before(model):
     """Golden curves: a change of these numbers is a change of results and belongs into the changelog.
 
-    AUGMENT_UPDATE_GOLDEN=1 writes them anew. Another CPU rounds otherwise, which PG2, PATN and DPTN keep below 0.2 % over
-    these steps; DPTN-TA's affinity term doubles such a difference with each step, so later ones are compared loosely.
+    AUGMENT_UPDATE_GOLDEN=1 writes them anew. Another CPU rounds otherwise, which PG2, PATN and DPTN keep below 0.2 %
+    over these steps; DPTN-TA's affinity term doubles such a difference with each step, so later ones are compared
+    loosely.
     """
     found = curve(train(begin(model, images=80), batch_at))
     if os.environ.get("AUGMENT_UPDATE_GOLDEN"):
