@@ -170,7 +170,9 @@ def write_sheet(path: Path, dataset: DataSet, searched: Searched, evaluation: Ev
         ranked = gallery.ranking(distances[0], pid, camid, SHEET_RANKS).tolist()
         hits = [_framed(_shown(dataset.gallery[i], size), int(searched.gallery_pids[i]) == pid) for i in ranked]
         rows.append([_shown(dataset.query[query], size), *hits, *[None] * (SHEET_RANKS - len(hits))])
-    return sheets.write_sheet(path, rows, ("query", *(f"{rank}" for rank in range(1, SHEET_RANKS + 1))))
+    titles = ("query", *(f"{rank}" for rank in range(1, SHEET_RANKS + 1)))
+    labels = [f"{dataset.query[query].name}, AP {evaluation.ap[query]:.1%}" for query in chosen.tolist()]
+    return sheets.write_sheet(path, rows, titles, groups=2, labels=labels)
 
 
 def _search(dataset: DataSet, model: nn.Module, height: int, width: int, device: str) -> Searched:

@@ -10,8 +10,8 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def in_child(function: Callable[[], object]) -> int:
-    """The exit status of a forked process that calls `function`: 0, 1 after an exception, -9 after `die`."""
+def start(function: Callable[[], object]) -> int:
+    """A forked process that calls `function`; its exit status is 0, or 1 after an exception."""
     process = os.fork()
     if process == 0:
         status = 1
@@ -20,4 +20,10 @@ def in_child(function: Callable[[], object]) -> int:
             status = 0
         finally:
             os._exit(status)
+    return process
+
+
+def in_child(function: Callable[[], object]) -> int:
+    """The exit status of a forked process that calls `function`: 0, 1 after an exception, -9 after `die`."""
+    process = start(function)
     return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])

@@ -14,7 +14,7 @@ from augment import producing, store
 from augment.interruption import Preempted
 from augment.launch import Rank
 from tests.fuzzing import PROVENANCE, SHARD_ROWS, SIZE, small_images, small_plan
-from tests.killing import die, in_child
+from tests.killing import die, in_child, start
 
 ROWS, BATCH = 30, 3
 SHARDS = 8
@@ -56,18 +56,6 @@ def content(path):
     if path.is_file():
         return path.read_bytes()
     return {each.name: each.read_bytes() for each in path.iterdir() if each.name != ".claims"}
-
-
-def start(function):
-    process = os.fork()
-    if process == 0:
-        status = 1
-        try:
-            function()
-            status = 0
-        finally:
-            os._exit(status)
-    return process
 
 
 def ends(processes):
