@@ -145,7 +145,7 @@ def _produce(work: Work, rank: Rank, progress: Progress | None, log: Callable[[s
         remade: set[int] = set()
         while not work.finished or _removes_damaged(work, claims, attributes, remade, log):
             _make_shards(work, rank, claims, writer, sigterm, progress)
-            if not _merge(work, claims, attributes, remade, log):
+            if not _merge(work, claims, attributes, remade, sigterm, log):
                 if progress is not None:
                     progress(_rows_there(work), len(work.plan))
                 _wait(work, claims, sigterm)
@@ -186,7 +186,12 @@ def _unclaimed(work: Work, rank: Rank, claims: store.Claims) -> Iterator[int]:
 
 
 def _merge(
-    work: Work, claims: store.Claims, attributes: dict[str, Any], remade: set[int], log: Callable[[str], None]
+    work: Work,
+    claims: store.Claims,
+    attributes: dict[str, Any],
+    remade: set[int],
+    sigterm: Flag,
+    log: Callable[[str], None],
 ) -> bool:
     """Merge the shards if all are there and no other process does; whether there is nothing to wait for.
 
@@ -200,7 +205,8 @@ def _merge(
         while not claims.take(store.SPACE) and claims.locks:
             time.sleep(POLL_SECONDS)
         if not work.finished:
-            store.merge(work.folder, work.plan, work.out, attributes)
+            stop = f"{work.folder} (whole shards)"
+            store.merge(work.folder, work.plan, work.out, attributes, lambda: sigterm.raise_if_requested(stop))
     except store.DamagedShard as damaged:
         _remove(damaged, work, remade, log)
     finally:

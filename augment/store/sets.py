@@ -1,6 +1,6 @@
 """Whole sets: shards copied into one file, several sets into one, a set removed."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +35,12 @@ def write_set(out: Path, table: Table, provenance: dict[str, Any], images: Itera
     return out
 
 
-def merge(folder: Path, plan: Plan, out: Path, attributes: dict[str, Any]) -> Path:
+def merge(
+    folder: Path, plan: Plan, out: Path, attributes: dict[str, Any], pause: Callable[[], None] = lambda: None
+) -> Path:
     """Copy all shards into one file, checking every image, and remove them once it is published.
+
+    `pause` is called before each shard: it may stop everything by an exception, which leaves all shards.
 
     Raises:
         DamagedShard: a shard is missing or damaged.
@@ -44,7 +48,7 @@ def merge(folder: Path, plan: Plan, out: Path, attributes: dict[str, Any]) -> Pa
     """
     claims.release_space(folder)
     provenance = {key: value for key, value in attributes.items() if key not in ("rows", "start", "complete")}
-    write_set(out, plan, provenance, _read_shards(folder, plan, attributes))
+    write_set(out, plan, provenance, _read_shards(folder, plan, attributes, pause))
     shards.remove_shards(folder)
     return out
 
@@ -124,9 +128,12 @@ def is_set(path: Path) -> bool:
         return selection.is_selection(path)
 
 
-def _read_shards(folder: Path, plan: Plan, attributes: Mapping[str, Any]) -> Iterator[Pixels]:
+def _read_shards(
+    folder: Path, plan: Plan, attributes: Mapping[str, Any], pause: Callable[[], None]
+) -> Iterator[Pixels]:
     size = None
     for shard in range(shards.shard_count(len(plan))):
+        pause()
         images = _read_shard(folder, shard, plan, attributes)
         if size not in (None, images.shape[1:]):
             raise ValueError(

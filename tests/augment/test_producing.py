@@ -370,3 +370,21 @@ def test_a_process_that_only_waits_is_seen_by_force(folder):
         ends([process])
     store.remove_set(out)
     assert list(folder.iterdir()) == []
+
+
+def test_sigterm_in_the_merge_keeps_all_shards(folder, alone, monkeypatch):
+    out = folder / "x.h5"
+    read = store.sets._read_shard
+
+    def terminated(*shard):
+        if shard[1] == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return read(*shard)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store.sets, "_read_shard", terminated)
+        with pytest.raises(Preempted, match="whole shards"):
+            make(out)
+    assert [path.name for path in folder.iterdir()] == ["x.shards"]
+    assert len(list((folder / "x.shards").glob("part-*.h5"))) == SHARDS
+    assert content(make(out)) == alone["x.h5"]
