@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from augment.check import check
-from augment.commands.check import command
+from augment.cli import group
 from augment.data.read import PUBLISHED
 
 TRAIN, QUERY, GALLERY = "bounding_box_train", "query", "bounding_box_test"
@@ -250,14 +250,14 @@ def test_published_figures_that_agree_are_no_warning(root, monkeypatch):
 
 def test_the_command_prints_the_table_the_notes_and_the_verdict(root):
     path = write_manifest(root, lambda path: "")
-    result = CliRunner().invoke(command, [str(path)])
+    result = CliRunner().invoke(group, ["check", str(path)])
     assert result.exit_code == 0
     assert result.stdout.splitlines()[0].split()[:3] == ["manifest", "junk", "images"]
     assert result.stdout.splitlines()[-2].startswith("note: ")
     assert result.stdout.splitlines()[-1] == "ok"
     official = root.rename(root.parent / "DukeMTMC-reID")
-    result = CliRunner().invoke(command, [str(official)])
+    result = CliRunner().invoke(group, ["check", str(official)])
     assert "published" not in result.stdout, "its images are named as Market-1501's"
     official = official.rename(root.parent / "Market-1501-v15.09.15")
-    result = CliRunner().invoke(command, [str(official)])
+    result = CliRunner().invoke(group, ["check", str(official)])
     assert ["published", "12936", "751", "6"] in [line.split() for line in result.stdout.splitlines()]

@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from augment import agreement, plan, planning, store, verification
-from augment.commands.verify import command
+from augment.cli import group
 from augment.data import feed, keypoints
 from augment.data.read import read_data
 from augment.integrity import Subject
@@ -502,7 +502,7 @@ def test_nothing_is_written(folder):
 
 
 def verify(*arguments):
-    return CliRunner().invoke(command, list(map(str, arguments)))
+    return CliRunner().invoke(group, ["verify", *map(str, arguments)])
 
 
 def test_command(made, pedestrians):
