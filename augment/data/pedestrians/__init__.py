@@ -1,7 +1,7 @@
 """Procedural pedestrians: a re-ID data set in Market-1501's layout whose key points are exact, drawn from a seed."""
 
 from augment.data.pedestrians.clothes import Outfit, Person, sample_outfit, sample_person
-from augment.data.pedestrians.dataset import PedestriansConfig, count_images, make_data
+from augment.data.pedestrians.dataset import PedestriansConfig, count_images, make_data, plan, portray
 from augment.data.pedestrians.drawing import draw
 from augment.data.pedestrians.scene import Camera, sample_camera
 from augment.data.pedestrians.skeleton import Pose, sample_heading, sample_pose, view_of
@@ -15,6 +15,8 @@ __all__ = [
     "count_images",
     "draw",
     "make_data",
+    "plan",
+    "portray",
     "sample_camera",
     "sample_heading",
     "sample_outfit",

@@ -160,6 +160,15 @@ def plan(config: PedestriansConfig, split: str, identity: int) -> Iterator[Take]
             yield Take(place, pose, activity, folder, name, rng)
 
 
+def portray(config: PedestriansConfig, identity: int, place: int, pose: Pose, rng: np.random.Generator) -> np.ndarray:
+    """Anybody of the data set in any pose before one of its cameras (from 0), as a JPEG shows it: uint8 (h, w, 3)."""
+    camera = _camera(config.seed, place)
+    picture, _ = draw(_person(config.seed, identity), pose, camera, rng, config.size)
+    decoded = cv2.imdecode(np.frombuffer(_encode(picture, camera.quality), np.uint8), cv2.IMREAD_COLOR)
+    assert decoded is not None
+    return decoded[..., ::-1].copy()
+
+
 def _identity_images(config: PedestriansConfig, split: str, identity: int) -> Iterator[_Shot]:
     """All images of an identity."""
     person = _person(config.seed, identity)

@@ -22,6 +22,7 @@ from augment.data.pedestrians import (
     dataset,
     draw,
     make_data,
+    portray,
     sample_camera,
     sample_heading,
     sample_outfit,
@@ -333,6 +334,24 @@ def test_training_lacks_the_views_and_poses_that_the_test_asks_for() -> None:
     assert train[0] > 2 * test[0] - 0.05
     assert test[2] > 2 * train[2]
     assert train[3] > test[3] + 0.2
+
+
+def test_a_portrait_is_the_picture_of_the_data_set(root: Path) -> None:
+    for take in dataset.plan(SMALL, "train", 2):
+        held = cv2.imread(str(root / take.folder / take.name))
+        assert held is not None
+        drawn = portray(SMALL, 2, take.place, take.pose, take.rng)
+        np.testing.assert_array_equal(drawn, held[..., ::-1])
+
+
+def test_a_portrait_shows_the_person_in_another_pose(root: Path) -> None:
+    one, other = (take for take in list(dataset.plan(SMALL, "train", 4))[:2])
+    pictures = [
+        portray(SMALL, person, one.place, pose, np.random.default_rng(0)).astype(float)
+        for person, pose in ((4, one.pose), (4, other.pose), (6, one.pose))
+    ]
+    assert np.abs(pictures[0] - pictures[1]).mean() > 2
+    assert np.abs(pictures[0] - pictures[2]).mean() > 2
 
 
 def test_finished_work_is_left_alone(root: Path) -> None:
