@@ -11,9 +11,10 @@ from typing import Any
 from torch import nn
 
 from augment import files, interruption
+from augment.board import Board
 from augment.data.records import Record
 from augment.journal import Journal
-from reid import checkpoint, torchreid_api
+from reid import checkpoint, distributed, torchreid_api
 from reid.dataset import MixedDataset
 from reid.sources import FileSource
 from reid.training import ReidConfig, train
@@ -29,29 +30,39 @@ def train_in_files(
     progress: Callable[[int, int], None] | None = None,
     log: Callable[[str], None] = lambda line: None,
     remedy: str = "start afresh with --force",
+    board: Path | None = None,
 ) -> tuple[nn.Module, dict[str, Any]]:
     """Train, or go on from the checkpoint `path`; the model, and the checkpoint's header: what was done to get there.
+
+    `board` is a folder for TensorBoard's events. Of processes that form a group the first one writes; SIGTERM to any of
+    them stops all, after the same step.
 
     Raises:
         ValueError: `path` is no checkpoint of this training; the message ends with `remedy`.
         Preempted: stopped by SIGTERM; the epochs done are saved.
     """
     resume = path.read_bytes() if path.exists() else None
-    done = _epochs_done(path, resume, remedy)
-    if 0 < done < training.epochs:
-        log(f"continuing after epoch {done} of {training.epochs}")
-    journal = Journal(journal_path, "epoch", done)
+    done = _header(path, resume, remedy)
+    if 0 < done["epoch"] < training.epochs:
+        log(f"continuing after epoch {done['epoch']} of {training.epochs}{_change(done['processes'])}")
+    journal = Journal(journal_path, "epoch", done["epoch"])
+    folder = board if distributed.rank() == 0 else None
 
-    def on_epoch(row: dict[str, Any]) -> None:
-        journal.add(row)
-        journal.write()
+    with interruption.on_sigterm() as sigterm, Board(folder, done["images_seen"]) as events:
 
-    with interruption.on_sigterm() as sigterm:
+        def on_epoch(row: dict[str, Any]) -> None:
+            journal.add(row)
+            journal.write()
+            shown = {name: row[name] for name in ("loss", "accuracy", "learning_rate")}
+            events.scalars("epoch", shown, row["images_seen"])
+            events.flush()
 
         def on_step(seen: int, total: int) -> None:
             if progress is not None:
                 progress(seen, total)
-            sigterm.raise_if_requested(f"{path.parent} (whole epochs)")
+            if distributed.anywhere(sigterm.requested):
+                sigterm.requested = True
+                sigterm.raise_if_requested(f"{path.parent} (whole epochs)")
 
         try:
             model = train(
@@ -62,6 +73,7 @@ def train_in_files(
                 resume=resume,
                 on_checkpoint=lambda data: _publish(path, data),
                 on_epoch=on_epoch,
+                on_loss=lambda seen, loss: events.scalars("step", {"loss": loss}, seen),
                 progress=on_step,
             )
         except RuntimeError:  # a scheduler signals the loader's workers too, whose end the loader reports first
@@ -72,7 +84,11 @@ def train_in_files(
 
 def file_source(records: Sequence[Record]) -> FileSource:
     """Images in the order of their names, which does not depend on the file system."""
-    records = sorted(records, key=lambda record: (record.name, record.pid, record.camid))
+    return listed_source(sorted(records, key=lambda record: (record.name, record.pid, record.camid)))
+
+
+def listed_source(records: Sequence[Record]) -> FileSource:
+    """Images in the order given, which labels that are taken from the same records have too."""
     return FileSource([r.path for r in records], [r.pid for r in records], [r.camid for r in records])
 
 
@@ -90,13 +106,21 @@ def init_file(training: ReidConfig) -> Path | None:
     return path
 
 
-def _epochs_done(path: Path, data: bytes | None, remedy: str) -> int:
+def _header(path: Path, data: bytes | None, remedy: str) -> dict[str, Any]:
+    """How far a training is."""
     if data is None:
-        return 0
+        return {"epoch": 0, "images_seen": 0, "processes": []}
     try:
-        return int(checkpoint.from_bytes(data).header["epoch"])
+        header = {"processes": [1]} | checkpoint.from_bytes(data).header
+        return {name: header[name] for name in ("epoch", "images_seen", "processes")}
     except (ValueError, KeyError) as error:
         raise ValueError(f"{path}: no checkpoint of this run ({error}); {remedy}") from None
+
+
+def _change(before: list[int]) -> str:
+    """That the number of processes is another one now, because that may change the result."""
+    now = distributed.world()
+    return "" if before == [now] else f" by {now} processes (before: {', '.join(map(str, before))})"
 
 
 def _publish(path: Path, data: bytes) -> None:

@@ -23,7 +23,7 @@ ARTEFACTS: dict[str, tuple[str, ...]] = {
         "samples-*.png", "held-out.png", "tensorboard",
     ),
     "import-checkpoint": ("generator.safetensors",),
-    "train-reid": ("checkpoint.safetensors", "epochs.csv"),
+    "train-reid": ("checkpoint.safetensors", "epochs.csv", "tensorboard"),
     "score-reid": ("fold-*.safetensors", "epochs-*.csv"),
     "demo": ("data", "generator", "reid", "synthetic.h5", "synthetic.shards", "synthetic.png", "report.html"),
 }  # fmt: skip

@@ -208,6 +208,8 @@ def run(
         require_precision(compute, config.recipe.training.precision)
         distributed.share(config.recipe.training.batch)
         job = prepare(config, data, poses)
+        for note in job.dataset.notes:
+            log(note)
         state = TrainingState(job.recipe, compute, job.features, job.init)
         weights_path = out / checkpoint.WEIGHTS
         folder = _open(job, out, force, first)
@@ -326,9 +328,11 @@ def _train(
                 progress(state.images_seen, training.images)
             if state.images_seen % config.sample_images < training.batch and state.images_seen < training.images:
                 look()
-            sigterm.requested = distributed.anywhere(sigterm.requested)
-            if sigterm.requested or time.monotonic() - saved_at > config.checkpoint_seconds:
+            stopped = distributed.anywhere(sigterm.requested)
+            if stopped or time.monotonic() - saved_at > config.checkpoint_seconds:
                 save()
+            if stopped:  # one signal is for all; one that came after the vote waits for the next
+                sigterm.requested = True
                 sigterm.raise_if_requested(str(out))
     save()
     look()

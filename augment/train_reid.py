@@ -3,6 +3,7 @@
 RUN/checkpoint.safetensors   the training state after the last epoch; it knows how to rebuild the network
 RUN/epochs.csv               loss, accuracy, learning rate, a row an epoch
 RUN/results.json             mAP, CMC, mINP and the scores of every query
+RUN/tensorboard/             the figures of all of them as TensorBoard events, where asked for
 """
 
 import json
@@ -14,15 +15,16 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from augment import audit, files, runs
+from augment import audit, files, launch, runs
+from augment.board import Board
 from augment.data import search
 from augment.data.crossing import cross
 from augment.data.images import require_readable
 from augment.data.read import read_data
 from augment.data.records import DataSet
-from augment.devices import pick_device
-from augment.reid_training import file_source, init_file, train_in_files
+from augment.reid_training import file_source, init_file, listed_source, train_in_files
 from augment.store import Reader
+from reid import distributed
 from reid.configuration import determining_options
 from reid.dataset import MixedDataset
 from reid.features import extract_features
@@ -83,9 +85,11 @@ def prepare(config: TrainReidConfig, data: Path, synthetic: Sequence[Path] = (),
     """Read and audit data and synthetic sets, and mix them. Query and gallery are those of `test`, or of `data`.
 
     Raises:
-        ValueError: an impossible network, bad data or weights, a synthetic set of another split, an impossible mix.
+        ValueError: an impossible network, bad data or weights, a synthetic set of another split, an impossible mix; a
+            batch that the processes that were started together cannot share.
     """
     require_possible(config.training)
+    distributed.part_size(config.training.batch, launch.rank().world)
     dataset = read_data(data) if test is None else cross(read_data(data), read_data(test))
     audit.require_disjoint(dataset)
     _require_queries(dataset)
@@ -105,32 +109,40 @@ def run(
     test: Path | None = None,
     device: str = "auto",
     force: bool = False,
+    tensorboard: bool = False,
     progress: Callable[[int, int], None] | None = None,
     log: Callable[[str], None] = lambda line: None,
 ) -> Path:
     """Train on the training split of `data` and the synthetic sets, or go on; returns the path of results.json.
 
-    `test` is another data set, whose query and gallery are evaluated instead of those of `data`.
+    `test` is another data set, whose query and gallery are evaluated instead of those of `data`. Of processes
+    that torchrun or Slurm started together, which share every batch, the first one writes, and evaluates at the end,
+    when the others have left.
 
     Raises:
         ValueError: bad data or weights, a synthetic set of another split, another configuration in `out`.
         Preempted: stopped by SIGTERM; the epochs done are saved.
     """
-    compute = pick_device(device)
-    job = prepare(config, data, synthetic, test)
-    for note in job.dataset.notes:
-        log(note)
-    if force or not (out / "results.json").exists():
-        require_readable((*job.dataset.train, *job.dataset.query, *job.dataset.gallery))
-    folder = runs.open_run(out, STAGE, _determining(config, job.provenance), force=force)
-    if folder.finished:
-        log("already done")
-        return folder.results_path
-    log(f"{job}, {job.training.model} on {compute}")
     weights, journal = out / "checkpoint.safetensors", out / "epochs.csv"
-    model, header = train_in_files(
-        job.training, job.images, weights, journal, device=str(compute), progress=progress, log=log
-    )
+    board = out / "tensorboard" if tensorboard else None
+    with launch.processes(device) as compute:
+        if distributed.rank() > 0:
+            progress, log = None, lambda line: None
+        job = prepare(config, data, synthetic, test)
+        for note in job.dataset.notes:
+            log(note)
+        determining = _determining(config, job.provenance)
+        folder = distributed.in_first(lambda: _open(job, out, determining, force))
+        if distributed.anywhere(folder is not None and folder.finished):
+            log("already done")
+            return out / "results.json"
+        share = f", one of {distributed.world()} processes" if distributed.world() > 1 else ""
+        log(f"{job}, {job.training.model} on {compute}{share}")
+        model, header = train_in_files(
+            job.training, job.images, weights, journal, device=str(compute), progress=progress, log=log, board=board
+        )
+    if folder is None:
+        return out / "results.json"
 
     evaluation = _evaluate(config, model, job.dataset, str(compute))
     log(f"mAP {evaluation.mAP:.1%}, rank-1 {evaluation.cmc[0]:.1%}")
@@ -140,12 +152,22 @@ def run(
         query_camids=np.asarray([record.camid for record in job.dataset.query]),
         num_gallery=len(job.dataset.gallery),
         config=_plain(config),
-        provenance=job.provenance | {"checkpoint_sha256": files.sha256(weights)},
+        provenance=job.provenance
+        | {"checkpoint_sha256": files.sha256(weights), "processes": header.get("processes", [1])},
         images_seen=header["images_seen"],
         iterations=header["iterations"],
         seconds=header["seconds"],
     )
-    return folder.finish(found)
+    path = folder.finish(found)
+    with Board(board, header["images_seen"]) as events:  # last, so that no run shows them twice
+        events.scalars("results", {"mAP": evaluation.mAP, "rank-1": float(evaluation.cmc[0])}, header["images_seen"])
+    return path
+
+
+def _open(job: Job, out: Path, determining: dict[str, Any], force: bool) -> runs.Run:
+    if force or not (out / "results.json").exists():
+        require_readable((*job.dataset.train, *job.dataset.query, *job.dataset.gallery))
+    return runs.open_run(out, STAGE, determining, force=force)
 
 
 def _jpeg(config: TrainReidConfig, dataset: DataSet) -> Jpeg | None:
@@ -172,7 +194,7 @@ def _images(
 
 def _evaluate(config: TrainReidConfig, model: nn.Module, dataset: DataSet, device: str) -> Evaluation:
     training = config.training
-    query, gallery = file_source(dataset.query), file_source(dataset.gallery)
+    query, gallery = listed_source(dataset.query), listed_source(dataset.gallery)
     query_features, gallery_features = (
         extract_features(
             model, source, height=training.height, width=training.width, device=device, workers=training.workers

@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
+from augment.board import Board
 from augment.journal import Journal
 from generators import distributed
 from generators.objective import TrainingConfig
@@ -27,11 +27,7 @@ class TrainingLog:
         self._losses = Journal(out / "losses.csv", "images", images_seen)
         self._validation = Journal(out / "validation.csv", "images", images_seen)
         self._pending: list[dict[str, Tensor]] = []
-        self._board: Any = None
-        if board:
-            from torch.utils.tensorboard import SummaryWriter  # here, because it takes a second to import
-
-            self._board = SummaryWriter(str(out / "tensorboard"), purge_step=images_seen + 1)
+        self._board = Board(out / "tensorboard" if board else None, images_seen)
 
     def add(self, images_seen: int, losses: dict[str, Tensor]) -> None:
         """Collect a step's losses; a row holds their means over the steps that had them, and over the processes."""
@@ -42,7 +38,7 @@ class TrainingLog:
         means = torch.stack([torch.stack([step[n] for step in self._pending if n in step]).mean() for n in names])
         values = dict(zip(names, distributed.average(means).tolist(), strict=True))
         self._losses.add({"images": images_seen} | {name: f"{value:.6g}" for name, value in values.items()})
-        self._scalars("loss", values, images_seen)
+        self._board.scalars("loss", values, images_seen)
         self._pending.clear()
 
     def pending(self) -> dict[str, Tensor]:
@@ -72,28 +68,20 @@ class TrainingLog:
         """Note the quality on withheld identities; whether it is the best so far."""
         rows = [row for row in self._validation.rows if int(row["images"]) != images_seen]
         self._validation.rows[:] = [*rows, {"images": images_seen} | {k: f"{v:.6g}" for k, v in measured.items()}]
-        self._scalars("validation", measured, images_seen)
+        self._board.scalars("validation", measured, images_seen)
         return all(measured[CRITERION] > float(row[CRITERION]) for row in rows)
 
     def drawn(self, images_seen: int, sheet: Path) -> None:
         """Show a sample sheet."""
-        if self._board is not None:
-            with Image.open(sheet) as image:
-                self._board.add_image("samples", np.asarray(image), images_seen, dataformats="HWC")
+        with Image.open(sheet) as image:
+            self._board.image("samples", np.asarray(image), images_seen)
 
     def write(self) -> None:
         """Publish the rows up to now."""
         self._losses.write()
         self._validation.write()
-        if self._board is not None:
-            self._board.flush()
+        self._board.flush()
 
     def close(self) -> None:
         self.write()
-        if self._board is not None:
-            self._board.close()
-
-    def _scalars(self, kind: str, values: dict[str, float], images_seen: int) -> None:
-        if self._board is not None:
-            for name, value in values.items():
-                self._board.add_scalar(f"{kind}/{name}", value, images_seen)
+        self._board.close()

@@ -21,7 +21,7 @@ def build_network(config: ReidConfig, num_classes: int, weights: Path | None = N
     else:
         model = torchreid_api.build_model(config.model, num_classes)
     if weights is not None:
-        torchreid_api.load_weights(model, weights)
+        torchreid_api.load_weights(model, weights, to_train=True)
     if config.last_stride is not None:
         torchreid_api.set_last_stride(model, config.last_stride)
     return BNNeck(model, features=config.loss == "triplet") if config.neck == "bnneck" else model

@@ -20,8 +20,11 @@ from torch import Tensor, nn
 
 OPTIMISERS = ("adam", "amsgrad", "sgd", "rmsprop")
 
-# The layers that start at random under ImageNet weights: the classifier, and a head that the weights' network lacks.
-NEW_LAYERS = ("classifier.", "fc.")
+# What tells the training identities apart, in torchreid's models (HACNN has two) and in ImageNet files.
+CLASSIFIERS = ("classifier", "last_linear.", "fc.weight", "fc.bias")
+
+# The layers between the network's body and its classifier, which weights to start from may lack.
+HEAD = "fc."
 
 # torchvision's names of the ImageNet weights that torchreid uses for these models.
 TORCHVISION_FILES = {
@@ -91,11 +94,13 @@ def build_optimiser(
     *,
     base_rate: float = 1.0,
     new_layers: Sequence[str] = (),
+    fused: bool = False,
 ) -> torch.optim.Optimizer:
     """torchreid's optimiser with the betas of its training scripts; its API's default for the second is 0.99.
 
     With a `base_rate` other than 1 the layers that are not `new_layers` have that multiple of the rate (torchreid's
-    staged_lr). The key `scale` of each group is its multiple.
+    staged_lr). The key `scale` of each group is its multiple. With `fused` Adam's update of a tensor is one pass over
+    it, which rounds otherwise and keeps the same state; torch's fused SGD fails where layers begin to learn later.
 
     Raises:
         ValueError: the model lacks one of the new layers.
@@ -109,6 +114,8 @@ def build_optimiser(
     scales = (base_rate, 1.0) if base_rate != 1 else (1.0,)
     for group, scale in zip(optimiser.param_groups, scales, strict=True):
         group["scale"] = scale
+        if fused and isinstance(optimiser, torch.optim.Adam):
+            group["fused"] = True
     return optimiser
 
 
@@ -146,25 +153,42 @@ def imagenet_file(name: str) -> Path:
     return found
 
 
-def load_weights(model: nn.Module, path: Path) -> None:
+def load_weights(model: nn.Module, path: Path, *, to_train: bool = False) -> None:
     """Copy the weights in a .pth or .safetensors file into a model; its classifier may be one of other identities.
+
+    Weights to go on training from (`to_train`) may lack the head below the classifier, or hold more layers: in a
+    network that is used as it is, a random head or one left out would change what its features mean.
 
     Raises:
         ValueError: not readable, or of another model.
     """
-    found = {
-        key.removeprefix("module.").removeprefix("model.").removeprefix("backbone."): value
-        for key, value in _read_weights(path).items()
-    }
+    found = {_plain_name(key): value for key, value in _read_weights(path).items()}
     own = model.state_dict()
     matching = {key: value for key, value in found.items() if key in own and own[key].shape == value.shape}
-    absent = [key for key in own if key not in matching and not _may_be_absent(key)]
+    free = (*CLASSIFIERS, HEAD) if to_train else CLASSIFIERS
+    absent = [key for key in own if key not in matching and not _may_differ(key, free)]
     if absent:
         raise ValueError(
             f"{path}: holds {len(matching)} of the {len(own)} tensors of this model; missing or of another shape are "
             f"{', '.join(absent[:3])} ({len(absent)} in all): use weights of the same model"
         )
+    foreign = [key for key in found if key not in own and not _may_differ(key, free)]
+    if foreign and not to_train:
+        raise ValueError(
+            f"{path}: holds tensors that this model lacks, {', '.join(foreign[:3])} ({len(foreign)} in all): name the "
+            "model that the weights are of"
+        )
     model.load_state_dict(matching, strict=False)
+
+
+def numpy_globals() -> list[Any]:
+    """What torchreid's checkpoints hold beside tensors: rank-1 as a NumPy scalar, under old and new module names.
+
+    Since torch 2.6 its own loader needs them too, through `torch.serialization.safe_globals`.
+    """
+    scalar = np.float32(0).__reduce__()[0]
+    names = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
+    return [*((scalar, name) for name in names), np.dtype, np.dtypes.Float32DType, np.dtypes.Float64DType]
 
 
 def _plain_name(key: str) -> str:
@@ -172,8 +196,8 @@ def _plain_name(key: str) -> str:
     return key.removeprefix("module.").removeprefix("model.").removeprefix("backbone.")
 
 
-def _may_be_absent(key: str) -> bool:
-    return key.startswith(NEW_LAYERS) or key.endswith("num_batches_tracked")
+def _may_differ(key: str, free: tuple[str, ...]) -> bool:
+    return key.startswith(free) or key.endswith("num_batches_tracked")
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:
@@ -182,19 +206,12 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)
-        with torch.serialization.safe_globals(_numpy_globals()):
+        with torch.serialization.safe_globals(numpy_globals()):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch and safetensors raise a dozen kinds on broken or unsafe files
         raise ValueError(f"{path}: cannot be read as weights ({_first_line(error)})") from error
     content = content.get("state_dict", content) if isinstance(content, dict) else {}
     return {key: value for key, value in content.items() if isinstance(value, Tensor)}
-
-
-def _numpy_globals() -> list[Any]:
-    """What torchreid's checkpoints hold beside tensors: rank-1 as a NumPy scalar, under old and new module names."""
-    scalar = np.float32(0).__reduce__()[0]
-    names = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
-    return [*((scalar, name) for name in names), np.dtype, np.dtypes.Float32DType, np.dtypes.Float64DType]
 
 
 def _first_line(error: Exception) -> str:

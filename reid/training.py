@@ -2,10 +2,12 @@
 
 torchreid's own engine cannot resume, crashes without a scheduler and knows no synthetic flag; its models and optimisers
 are used here, its loop is not. Data order, augmentation and dropout are functions of (seed, epoch, position), so the
-weights and the optimiser's moments are all the state there is.
+weights and the optimiser's moments are all the state there is. Several processes may share every batch: see
+`reid.distributed`.
 """
 
 import contextlib
+import functools
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -18,15 +20,15 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from reid import checkpoint, configuration, torchreid_api
-from reid.configuration import FREE_OPTIONS, ReidConfig
+from reid import checkpoint, configuration, distributed, torchreid_api
+from reid.configuration import FREE_OPTIONS, ReidConfig, determining_options
 from reid.dataset import MixedDataset
-from reid.losses import seen, training_loss
+from reid.losses import Seen, seen, training_loss
 from reid.networks import build_network, initial_weights
 from reid.rates import learning_rate
 from reid.sampling import EpochBatches, IdentityBatches
 
-# How often the losses are fetched from the device to see whether they are finite.
+# How often the losses are fetched from the device, to see whether they are finite and to show them.
 CHECK_STEPS = 50
 
 # What a checkpoint's header counts: epochs done, images drawn, updates, seconds spent over all interruptions.
@@ -42,18 +44,21 @@ class TrainingState:
         with seeded(device, config.seed):
             model = build_network(config, num_classes, initial_weights(config))
         layout = torch.channels_last if config.channels_last else torch.contiguous_format
-        self.model = model.to(device).to(memory_format=layout)  # pyright: ignore[reportCallIssue]
+        model = model.to(device).to(memory_format=layout)  # pyright: ignore[reportCallIssue]
+        self.model = synchronised(model, device) if distributed.world() > 1 else model
         self.optimiser = torchreid_api.build_optimiser(
             self.model, config.optimiser, config.learning_rate, config.weight_decay,
             base_rate=config.base_rate, new_layers=config.new_layers,
+            fused=config.channels_last and device.type == "cpu",  # NCHW keeps torchreid's arithmetic
         )  # fmt: skip
         self.epoch = 0
         self.images_seen = 0
         self.iterations = 0
         self.seconds = 0.0
+        self.processes = {distributed.world()}  # all numbers of processes that have trained this model together
 
-    def save(self, data_digest: str, num_classes: int) -> bytes:
-        """The state as a checkpoint.
+    def require_finite(self) -> None:
+        """Refuse a state that is not worth saving.
 
         Raises:
             ValueError: a weight is not finite.
@@ -64,10 +69,14 @@ class TrainingState:
                     f"{name} is not finite after epoch {self.epoch}: lower the learning rate (the checkpoint of the "
                     "epoch before is untouched)"
                 )
+
+    def save(self, data_digest: str, num_classes: int) -> bytes:
+        """The state as a checkpoint, which any number of processes may continue."""
         header = {
             "config": asdict(self.config),
             "num_classes": num_classes,
             "data_digest": data_digest,
+            "processes": sorted(self.processes),
             **{name: getattr(self, name) for name in COUNTERS},
         }
         return checkpoint.to_bytes(self.model, self.optimiser, header)
@@ -89,6 +98,12 @@ class TrainingState:
         checkpoint.restore_optimiser(saved, self.model, self.optimiser)
         for name in COUNTERS:
             setattr(self, name, saved.header[name])
+        self.processes |= set(saved.header.get("processes", [1]))
+
+
+def synchronised(model: nn.Module, device: torch.device) -> nn.Module:
+    """The model with batch statistics over all processes on CUDA; elsewhere torch has none, and each has its own."""
+    return nn.SyncBatchNorm.convert_sync_batchnorm(model) if device.type == "cuda" else model
 
 
 def load_model(data: bytes, device: torch.device | str = "cpu") -> tuple[nn.Module, ReidConfig]:
@@ -111,12 +126,19 @@ def train(
     resume: bytes | None = None,
     on_checkpoint: Callable[[bytes], None] = lambda data: None,
     on_epoch: Callable[[dict[str, Any]], None] = lambda row: None,
+    on_loss: Callable[[int, float], None] = lambda images_seen, loss: None,
     progress: Callable[[int, int], None] | None = None,
 ) -> nn.Module:
     """Train to the end of the last epoch; after each `on_epoch` gets a row of figures, then `on_checkpoint` the state.
 
     Continued from any of those states (`resume`), the result is the one of an uninterrupted training, bit for bit, on a
-    CPU. `progress` gets the images seen and those of the whole training.
+    CPU. `progress` gets the images seen and those of the whole training, `on_loss` those seen and the mean loss of the
+    steps since its last call, every `CHECK_STEPS` and at the end of an epoch.
+
+    Processes that form a group share every batch, end with the same weights, and call `progress` alike, where they may
+    stop together; the others go to the first one alone. Their number, which may change between two checkpoints, changes
+    the result by rounding and dropout only; but without CUDA also by batch normalisation, since each process then
+    normalises its part by itself. The running statistics are averaged after each epoch.
 
     Raises:
         ValueError: unfit options or data, or a loss that is not finite; what `on_checkpoint` had got last stays good.
@@ -132,12 +154,14 @@ def train(
     state = TrainingState(config, num_classes, device)
     if resume is not None:
         state.load(resume, data_digest)
+    distributed.require_same(f"{determining_options(config)} {data_digest} {state.epoch}")
 
     # Data
     sampler = _sampler(config, dataset, state.epoch)
+    part = distributed.part(sampler.batch)
     loader = DataLoader(
         dataset,
-        batch_sampler=sampler,  # pyright: ignore[reportArgumentType]  (keys are draws, not numbers)
+        batch_sampler=(draws[part] for draws in sampler),  # pyright: ignore[reportArgumentType]  (not numbers)
         num_workers=config.workers,
         pin_memory=device.type == "cuda",
         generator=torch.Generator(),  # only so that it leaves the global one alone
@@ -152,7 +176,7 @@ def train(
         _begin_epoch(state)
         losses = torch.full((sampler.steps,), torch.nan, device=device)
         hits = torch.zeros((), device=device)
-        with seeded(device, _noise_seed(config.seed, state.epoch)):
+        with seeded(device, _noise_seed(config.seed, state.epoch, distributed.rank())):
             for step in range(sampler.steps):
                 images, labels, _, synthetic = (tensor.to(device, non_blocking=True) for tensor in next(batches))
                 rate = learning_rate(config, state.epoch, step / sampler.steps)
@@ -162,21 +186,24 @@ def train(
                 state.images_seen += sampler.batch
                 state.iterations += 1
                 if (step + 1) % CHECK_STEPS == 0 or step + 1 == sampler.steps:
-                    _require_finite(losses[: step + 1], state.epoch)
+                    mean = _finite_mean(losses, step - step % CHECK_STEPS, step + 1, state.epoch)
+                    if distributed.rank() == 0:
+                        on_loss(state.images_seen, mean)
                 if progress is not None:
                     progress(state.images_seen, config.epochs * epoch_images)
 
         # Report and save
         state.epoch += 1
         state.seconds += time.monotonic() - started
-        data = state.save(data_digest, num_classes)
-        row = {
+        distributed.average([value for value in state.model.buffers() if value.is_floating_point()])
+        state.require_finite()
+        row = {name: getattr(state, name) for name in COUNTERS} | {
             "loss": float(losses.cpu().double().mean()),
             "accuracy": float(hits) / epoch_images,
             "learning_rate": rate,
         }
-        on_epoch({name: getattr(state, name) for name in COUNTERS} | row)
-        on_checkpoint(data)
+        distributed.in_first(functools.partial(on_epoch, row))
+        distributed.in_first(lambda: on_checkpoint(state.save(data_digest, num_classes)))
     return state.model.eval()
 
 
@@ -213,29 +240,36 @@ def _set_rate(state: TrainingState, rate: float) -> None:
 def _step(
     state: TrainingState, images: Float[Tensor, "b 3 h w"], labels: Int[Tensor, " b"], synthetic: Bool[Tensor, " b"]
 ) -> tuple[Float[Tensor, ""], Int[Tensor, ""]]:
-    """One update: its loss, and how many images were classified right."""
+    """One update by the images of all processes, of which these are a part: loss, how many were classified right."""
     config = state.config
     if config.channels_last:
         images = images.contiguous(memory_format=torch.channels_last)
     with torch.autocast(images.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
         output = state.model(images)
     found = seen(*output) if config.loss == "triplet" else seen(output)
+    found = Seen(*(tuple(distributed.gather(head) for head in heads) for heads in found))
+    labels, synthetic = distributed.gather(labels), distributed.gather(synthetic)
     loss = training_loss(config, found, labels, synthetic)
     state.optimiser.zero_grad()
     loss.backward()
+    distributed.add_up([value.grad for value in state.model.parameters() if value.grad is not None])
     if config.clip:
         nn.utils.clip_grad_norm_(state.model.parameters(), config.clip)
     state.optimiser.step()
     return loss.detach(), (found.logits[0].argmax(1) == labels).sum()
 
 
-def _require_finite(losses: Float[Tensor, " steps"], epoch: int) -> None:
-    broken = torch.nonzero(~torch.isfinite(losses))
+def _finite_mean(losses: Float[Tensor, " steps"], start: int, stop: int, epoch: int) -> float:
+    """The mean loss of the steps from `start` to `stop`, each of which must be finite."""
+    found = losses[start:stop].cpu().double()
+    broken = torch.nonzero(~torch.isfinite(found))
     if len(broken):
+        step = start + int(broken[0]) + 1
         raise ValueError(
-            f"the loss is not finite at epoch {epoch + 1}, step {int(broken[0]) + 1}: lower the learning rate or use "
+            f"the loss is not finite at epoch {epoch + 1}, step {step}: lower the learning rate or use "
             "precision fp32, and train from the start (the checkpoint of the epoch before is good)"
         )
+    return float(found.mean())
 
 
 @contextlib.contextmanager
@@ -247,4 +281,5 @@ def seeded(device: torch.device, seed: int) -> Iterator[None]:
 
 
 def _noise_seed(*numbers: int) -> int:
+    """Zeros at the end change nothing, so that the first of several processes has the noise of one alone."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)

@@ -17,6 +17,9 @@ MIXING = (
     "triplet_real",
 )  # fmt: skip
 
+# Options about triplets, which need that loss.
+TRIPLETS = ("triplet_weight", "softmax_weight", "margin", "triplet_real")
+
 # What a training calls these options.
 RENAMED = {
     "schedule": "quota_schedule", "first": "quota_share", "warmup": "warmup_epochs",
@@ -122,6 +125,14 @@ SHARE, POSITIVE = click.FloatRange(0, 1), click.FloatRange(0, min_open=True)
     "--triplet-weight", default=1.0, show_default=True, type=click.FloatRange(0), metavar="W",
     help="Of the triplet loss.",
 )  # fmt: skip
+@setting(
+    "--softmax-weight", default=1.0, show_default=True, type=click.FloatRange(0), metavar="W",
+    help="Of the cross entropy beside the triplet loss.",
+)  # fmt: skip
+@setting(
+    "--margin", default=0.3, show_default=True, type=click.FloatRange(0), metavar="M",
+    help="By which a triplet's negative is to be farther than its positive.",
+)  # fmt: skip
 @setting("--triplet-real", is_flag=True, help="Triplets of real images only.")
 @setting(
     "--instances", default=0, show_default="4 with --loss triplet", type=click.IntRange(0), metavar="K",
@@ -132,7 +143,10 @@ SHARE, POSITIVE = click.FloatRange(0, 1), click.FloatRange(0, min_open=True)
     "--epochs", default=60, show_default=True, type=click.IntRange(1), metavar="N",
     help="Passes over the training list.",
 )  # fmt: skip
-@setting("--batch", default=32, show_default=True, type=click.IntRange(2), metavar="N", help="Images a step.")
+@setting(
+    "--batch", default=32, show_default=True, type=click.IntRange(2), metavar="N",
+    help="Images a step, over all processes.",
+)  # fmt: skip
 @setting(
     "--optimiser", default="amsgrad", show_default=True, type=click.Choice(["adam", "amsgrad", "sgd", "rmsprop"]),
     help="torchreid's.",
@@ -181,13 +195,15 @@ SHARE, POSITIVE = click.FloatRange(0, 1), click.FloatRange(0, min_open=True)
 @click.option(
     "--metric", type=click.Choice(["euclidean", "cosine"]), help="Of features. [default: euclidean, or the recipe's]"
 )  # fmt: skip
+# What is left behind
+@click.option("--tensorboard/--no-tensorboard", default=False, show_default=True, help="Write TensorBoard events.")
 @options.common
 @options.dry_run
 def command(
     data: Path, out: Path, test: Path | None,
     synthetic: tuple[Path, ...], ratio: float, set_weight: tuple[float, ...], portion: float,
     replace: bool, match: str, control: str, jpeg: str | None, labels: str, recipe: str | None, metric: str | None,
-    seed: int, device: str, force: bool, dry_run: bool,
+    tensorboard: bool, seed: int, device: str, force: bool, dry_run: bool,
 ) -> None:  # fmt: skip
     """Train on DATA's training split, alone or mixed with synthetic sets, and rank its gallery for each query.
 
@@ -198,8 +214,13 @@ def command(
       augment train-reid data --out runs/real --size 128x64 --epochs 20
       augment train-reid data --out runs/mixed --size 128x64 --epochs 20 --synthetic synthetic.h5 --ratio 1
       augment train-reid data --out runs/strong --recipe bot --synthetic synthetic.h5 --quota 0.25 --schedule annealed
+
+    \b
+    Example, four GPUs of one machine:
+      torchrun --nproc-per-node 4 -m augment train-reid data --out runs/strong --recipe bot
     """
     _refuse_unused(synthetic, portion, replace)
+    from augment import launch
     from augment.train_reid import TrainReidConfig, prepare, run
     from reid.mixing import MixPolicy
     from reid.recipes import RECIPES as published
@@ -207,16 +228,22 @@ def command(
 
     given = click.get_current_context().meta.get(GIVEN, {})
     training = resolved(recipe, _fields(given) | {"seed": seed, "synthetic_smoothing": SMOOTHINGS[labels]})
+    _refuse_triplets(given, training.loss)
     policy = MixPolicy(ratio if synthetic else 0.0, portion, seed, set_weight, replace, control)
     usual = published[recipe].metric if recipe else "euclidean"
     config = TrainReidConfig(training, policy, match, metric or usual, recipe, _jpeg(jpeg))
     if dry_run:
-        click.echo(prepare(config, data, synthetic, test))
+        job = prepare(config, data, synthetic, test)
+        if launch.is_first():
+            click.echo(job)
         return
     with options.progress_bar("training", "img") as progress:
         made = run(
-            config, data, out, synthetic, test=test, device=device, force=force, progress=progress, log=options.log
-        )
+            config, data, out, synthetic, test=test, device=device, force=force, tensorboard=tensorboard,
+            progress=progress, log=options.log,
+        )  # fmt: skip
+    if not launch.is_first():  # the results appear when the others have ended
+        return
     found = json.loads(made.read_text(encoding="utf-8"))
     ranks = "  ".join(f"rank-{rank} {value:.1%}" for rank, value in found["cmc"].items())
     click.echo(f"mAP {found['mAP']:.1%}  {ranks}")
@@ -251,6 +278,14 @@ def _refuse_unused(synthetic: tuple[Path, ...], portion: float, replace: bool) -
         raise click.UsageError("--ratio: --replace decides how many synthetic images there are; drop one of them")
     if "first" in given and ctx.meta[GIVEN].get("schedule") != "first":
         raise click.UsageError("--first: only --schedule first has such a share; add it or drop this")
+
+
+def _refuse_triplets(given: dict[str, Any], loss: str) -> None:
+    """An option about triplets where there are none would silently do nothing."""
+    for name in TRIPLETS if loss != "triplet" else ():
+        if name in given:
+            option = f"--{name.replace('_', '-')}"
+            raise click.UsageError(f"{option}: only --loss triplet has such a setting; add it or drop this")
 
 
 def _jpeg(value: str | None) -> int | str | None:

@@ -238,3 +238,25 @@ def test_another_data_set_is_searched(data, pedestrians, tmp_path):
     assert again["columns"]["as they are"]["mAP"] == found["mAP"]
     with pytest.raises(ValueError, match=r"another configuration: test_digest"):
         run(replace(SMALL, mixing=MixPolicy(0.0)), data, tmp_path / "run", device="cpu")
+
+
+def test_the_order_of_a_manifest_changes_no_score(data, tmp_path):
+    dataset = read_data(data)
+    splits = {"train": dataset.train, "query": dataset.query, "gallery": dataset.gallery}
+    rng = np.random.default_rng(1)
+    lines = [
+        f"{record.path},{record.pid},{split},{record.camid}"
+        for split, records in splits.items()
+        for record in rng.permutation(np.asarray(records, object)).tolist()
+    ]
+    shuffled = tmp_path / "shuffled.csv"
+    shuffled.write_text("\n".join(["path,pid,split,camid", *lines]) + "\n", encoding="utf-8")
+    config = replace(SMALL, training=replace(SMALL.training, epochs=1), mixing=MixPolicy(ratio=0.0))
+    first, second = (
+        files.read_json(run(config, source, tmp_path / str(number), device="cpu"))
+        for number, source in enumerate((data, shuffled))
+    )
+    assert second["mAP"] == first["mAP"]
+    assert sorted(zip(second["per_query"]["pid"], second["per_query"]["ap"], strict=True)) == sorted(
+        zip(first["per_query"]["pid"], first["per_query"]["ap"], strict=True)
+    )

@@ -50,19 +50,26 @@ def test_a_recipe_and_what_wins_over_it(ask, name):
 
 def test_every_option_of_a_training(ask):
     _, config = ask(
-        *("--loss", "triplet", "--triplet-weight", 0.5, "--triplet-real", "--neck", "bnneck", "--last-stride", 1),
+        *("--loss", "triplet", "--triplet-weight", 0.5, "--softmax-weight", 0.2, "--margin", 0.4, "--triplet-real"),
+        *("--neck", "bnneck", "--last-stride", 1),
         *("--synthetic", "a.h5", "--schedule", "first", "--first", 0.25, "--quota", 0.5, "--labels", "lsro"),
         *("--optimiser", "sgd", "--weight-decay", 0.1, "--warmup", 3, "--classifier-epochs", 2, "--clip", 5),
         *("--new-layers", "fc,classifier", "--base-rate", 0.1, "--pad", 10, "--translate", 0.5, "--jitter"),
         *("--colour", 0.5, "--synthetic-weight", 0.3, "--batch", 64, "--workers", 2, "--precision", "bf16"),
     )
     assert config.training == ReidConfig(
-        loss="triplet", triplet_weight=0.5, triplet_real_only=True, instances=4, neck="bnneck", last_stride=1,
-        quota_schedule="first", quota_share=0.25, quota=0.5, synthetic_smoothing=1.0, optimiser="sgd",
-        weight_decay=0.1, warmup_epochs=3, classifier_epochs=2, clip=5.0, new_layers=("fc", "classifier"),
-        base_rate=0.1, pad=10, translate=0.5, jitter=True, colour=0.5, synthetic_weight=0.3, batch=64, workers=2,
-        precision="bf16",
+        loss="triplet", triplet_weight=0.5, softmax_weight=0.2, margin=0.4, triplet_real_only=True, instances=4,
+        neck="bnneck", last_stride=1, quota_schedule="first", quota_share=0.25, quota=0.5, synthetic_smoothing=1.0,
+        optimiser="sgd", weight_decay=0.1, warmup_epochs=3, classifier_epochs=2, clip=5.0,
+        new_layers=("fc", "classifier"), base_rate=0.1, pad=10, translate=0.5, jitter=True, colour=0.5,
+        synthetic_weight=0.3, batch=64, workers=2, precision="bf16",
     )  # fmt: skip
+
+
+def test_triplets_of_a_recipe_may_be_weighted(ask):
+    _, config = ask("--recipe", "bot", "--softmax-weight", 1, "--margin", 0.5)
+    assert (config.training.softmax_weight, config.training.margin) == (1.0, 0.5)
+    assert config.training.triplet_weight == RECIPES["bot"].training.triplet_weight
 
 
 def test_every_option_of_a_mix(ask):
@@ -88,6 +95,10 @@ def test_a_configuration_file_wins_over_a_recipe(ask):
     [
         (("--schedule", "ramp"), ("--schedule", "without --synthetic")),
         (("--triplet-real",), ("--triplet-real", "without --synthetic")),
+        (("--margin", 0.5), ("--margin", "only --loss triplet")),
+        (("--softmax-weight", 0.5), ("--softmax-weight", "only --loss triplet")),
+        (("--recipe", "resnet50", "--triplet-weight", 0.5), ("--triplet-weight", "only --loss triplet")),
+        (("--synthetic", "a.h5", "--triplet-real"), ("--triplet-real", "only --loss triplet")),
         (("--jpeg", "match"), ("--jpeg", "without --synthetic")),
         (("--synthetic", "a.h5", "--jpeg", "high"), ("--jpeg", "'high'", "1 to 100")),
         (("--synthetic", "a.h5", "--replace"), ("--replace", "--portion 1")),

@@ -1,10 +1,5 @@
 """Two processes on one global batch train as one does."""
 
-import json
-import os
-import traceback
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +11,7 @@ from generators.history import HistoryPool
 from generators.objective import Batch
 from generators.registry import create_recipe
 from generators.training import TrainingState, train
+from tests.reference.processes import in_group
 
 SIZE = (32, 16)
 
@@ -38,30 +34,9 @@ def train_a_little() -> tuple[list[dict[str, float]], list[float]]:
     return curve, [value.double().abs().sum().item() for value in state.published.state_dict().values()]
 
 
-def in_processes(work: Callable[[], Any], folder: Path, world: int = 2) -> list[Any]:
-    """What `work` returns in each of `world` forked processes that form one group."""
-    children = []
-    for rank in range(world):
-        child = os.fork()
-        if child == 0:
-            code = 1
-            try:
-                dist.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=world)
-                (folder / f"{rank}.json").write_text(json.dumps(work()))
-                dist.destroy_process_group()
-                code = 0
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                os._exit(code)
-        children.append(child)
-    assert [os.waitpid(child, 0)[1] for child in children] == [0] * world
-    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(world)]
-
-
 def test_two_processes_have_the_loss_curve_of_one(tmp_path):
     curve, weights = train_a_little()
-    (first, first_weights), (second, second_weights) = in_processes(train_a_little, tmp_path)
+    (first, first_weights), (second, second_weights) = in_group(train_a_little, tmp_path)
     assert first == second
     assert first_weights == second_weights, "every process holds the same weights"
     for ours, theirs in zip(first, curve, strict=True):
@@ -83,7 +58,7 @@ def test_gradients_rows_and_votes_are_shared(tmp_path):
             distributed.anywhere(rank == 1), distributed.anywhere(False),
         ]  # fmt: skip
 
-    for found in in_processes(work, tmp_path):
+    for found in in_group(work, tmp_path):
         assert found == [[1, 1], [0, 0], [0, 0, 1, 1], True, False]
 
 
@@ -97,7 +72,7 @@ def test_the_history_is_that_of_the_global_batch(tmp_path):
         return [shown, torch.stack(pool.samples).flatten().tolist()]
 
     alone_shown, alone_pool = work()
-    (first, first_pool), (second, second_pool) = in_processes(work, tmp_path)
+    (first, first_pool), (second, second_pool) = in_group(work, tmp_path)
     assert [ours + theirs for ours, theirs in zip(first, second, strict=True)] == alone_shown
     assert first_pool == second_pool == alone_pool
 

@@ -120,3 +120,32 @@ def test_the_staged_rate_is_torchreids(model):
         assert rates[id(parameter)] == pytest.approx(0.1 if name.startswith(("fc", "classifier")) else 0.02)
     with pytest.raises(ValueError, match=r"base_rate: the model has no layer head; name some of .*classifier"):
         torchreid_api.build_optimiser(model, "adam", 0.1, 0.0, base_rate=0.2, new_layers=("head",))
+
+
+@pytest.mark.parametrize("name", torchreid_api.OPTIMISERS)
+def test_a_fused_optimiser_differs_by_rounding_only(name):
+    """On channels-last weights, whose gradients and moments must lie in memory alike; the bias learns from later on."""
+
+    def updated(fused):
+        random = torch.Generator().manual_seed(0)
+        model = torch.nn.Conv2d(3, 8, 3).to(memory_format=torch.channels_last)
+        with torch.no_grad():
+            model.weight.copy_(torch.randn(8, 3, 3, 3, generator=random))
+            model.bias.zero_()
+        optimiser = torchreid_api.build_optimiser(model, name, 0.01, 5e-4, fused=fused)
+        for step in range(10):
+            model.bias.requires_grad_(step > 2)
+            optimiser.zero_grad()
+            images = torch.randn(2, 3, 8, 6, generator=random).contiguous(memory_format=torch.channels_last)
+            model(images).square().sum().backward()
+            optimiser.step()
+        kept = {key for state in optimiser.state.values() for key, value in state.items() if value is not None}
+        return model.weight.detach(), kept, optimiser.param_groups[0].get("fused")
+
+    weights, kept, flag = updated(fused=True)
+    plain, plain_kept, plain_flag = updated(fused=False)
+    assert bool(flag) == (name in ("adam", "amsgrad"))
+    assert not plain_flag
+    assert kept == plain_kept
+    torch.testing.assert_close(weights, plain, rtol=1e-4, atol=1e-5)
+    assert (weights - torch.randn(8, 3, 3, 3, generator=torch.Generator().manual_seed(0))).abs().mean() > 0.02
