@@ -3,14 +3,15 @@
 Every stage is the one that its own command runs; each continues or is skipped when the demo is started again.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from augment import files, report, runs, synthesize, train_generator, train_reid, weights
+from augment import evaluate_reid, files, report, runs, synthesize, train_generator, train_reid, weights
 from augment.data.pedestrians import PedestriansConfig, make_data
+from augment.evaluate_reid import EvaluateReidConfig
 from augment.report import Sheet, Trial
 from augment.synthesize import SynthesizeConfig
 from augment.train_generator import TrainGeneratorConfig
@@ -21,6 +22,7 @@ from reid.training import ReidConfig
 
 STAGE = "demo"
 BASELINE, MIXED = "real only", "real + synthetic"
+RANKED, RANKED_QUERIES = "ranked.jpg", 8
 Bar = Callable[[str, str], AbstractContextManager[Callable[[int, int], None]]]
 
 
@@ -83,6 +85,10 @@ def run(
             )  # fmt: skip
 
     log("5/5 report")
+    ranked = evaluate_reid.run(
+        EvaluateReidConfig(), data, _trial_folder(out, MIXED, 0), sheet=out / RANKED, sheet_queries=RANKED_QUERIES,
+        synthetic=[synthetic], device=device,
+    )  # fmt: skip
     trials = _trials(config, out)
     report.run(
         trials,
@@ -90,7 +96,7 @@ def run(
         page,
         title="Does pose-transfer augmentation help? Procedural pedestrians",
         note=_note(config),
-        sheets=_sheets(out, generator.parent),
+        sheets=_sheets(out, generator.parent, ranked["synthetic_neighbours"]),
         provenance=_provenance(config, out, generator),
     )  # fmt: skip
     table = _table(trials)
@@ -169,7 +175,7 @@ def _note(config: DemoConfig) -> str:
     )
 
 
-def _sheets(out: Path, generator: Path) -> list[Sheet]:
+def _sheets(out: Path, generator: Path, neighbours: Mapping[str, Any]) -> list[Sheet]:
     held_out = (
         "Held-out identities, on which neither generator nor re-ID model was trained: source image, target pose, "
         "generated image, true image of the same person in that pose."
@@ -178,9 +184,17 @@ def _sheets(out: Path, generator: Path) -> list[Sheet]:
         "Training identities in poses of other training images. The true image is shown where the pose is one of the "
         "same person; its camera may be another one, while a generated image keeps its source's."
     )
+    ranked = (
+        f"What test queries, from the worst to the best, find with the first model that was trained on {MIXED}: the "
+        "gallery's images, and among them for this picture alone those of the synthetic set, which show training "
+        f"identities and which no score includes. On average {neighbours['mean']:.1f} of the first "
+        f"{neighbours['first']} images of a query are synthetic: the closer they come, the more they look like real "
+        "ones to the model."
+    )
     return [
         Sheet("People the generator has never seen", held_out, generator / "held-out.png"),
         Sheet("The synthetic set", made, out / "synthetic.png"),
+        Sheet("What queries find", ranked, out / RANKED),
     ]
 
 

@@ -1,40 +1,35 @@
 """Stage: rank the gallery of a data set with a trained re-ID network, in every way that is asked for.
 
-OUT (.json)      mAP, CMC, mINP and the scores of every query, a column a way of ranking; breakdown by camera
-FEATURES (.npz)  features, names, identities and cameras of query and gallery
-SHEET (.png)     queries with what they find, right in green, wrong in red
+OUT (.json)            mAP, CMC, mINP and the scores of every query, a column a way of ranking; breakdowns by camera,
+                       pair of cameras and view of the body
+FEATURES (.h5, .npz)   features, names, identities and cameras of query, gallery and synthetic images
+SHEET (.png, .jpg)     queries with what they find: right in green, wrong in red, synthetic in blue
 """
 
-import io
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Int64, UInt8
 from torch import nn
 
-from augment import files, runs, sheets
-from augment.data import search
-from augment.data.images import read_image, require_readable
+from augment import files, ranked_sheet, runs, searched
+from augment.data import keypoints, search
+from augment.data.images import require_readable
 from augment.data.read import read_data
-from augment.data.records import DataSet, Record
+from augment.data.records import UNKNOWN_CAMERA, DataSet
 from augment.devices import pick_device
-from augment.reid_training import file_source
+from augment.evaluation_table import BREAKDOWNS, VIEW
+from augment.searched import BOTH, NFC, PLAIN, RERANKED, Searched
+from augment.store import Reader
 from reid import breakdown, torchreid_api
-from reid.centralisation import centralised
-from reid.dataset import resized
-from reid.features import extract_features
-from reid.metrics import Evaluation, Gallery, distance_blocks, evaluate_blocks, require_metric
-from reid.rerank import rerank_blocks
+from reid.metrics import Evaluation, require_metric
 from reid.results import RANKS, nullable
-from reid.sources import identities
 from reid.training import load_model
 
-PLAIN, NFC, RERANKED, BOTH = "as they are", "centralised", "re-ranked", "centralised, re-ranked"
-SHEET_QUERIES, SHEET_RANKS = 24, 10
-FRAME, RIGHT, WRONG = 3, (46, 160, 67), (207, 34, 46)  # pixels, and RGB
+NEIGHBOURS = 10  # of each query, among which synthetic images are counted
+NOT_SCORED = "synthetic images are ranked among the gallery for this count and the sheet only; no score includes them"
 
 
 @dataclass(frozen=True)
@@ -63,30 +58,6 @@ class EvaluateReidConfig:
         ]  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Searched:
-    """Features and labels of query and gallery."""
-
-    query: Float32[np.ndarray, "q d"]
-    gallery: Float32[np.ndarray, "g d"]
-    query_pids: Int64[np.ndarray, " q"]
-    gallery_pids: Int64[np.ndarray, " g"]
-    query_camids: Int64[np.ndarray, " q"]
-    gallery_camids: Int64[np.ndarray, " g"]
-
-    def distances(self, column: str, metric: str) -> Iterable[np.ndarray]:
-        """Rows of distances, in blocks of queries, as one way of ranking has them."""
-        query, gallery = self.query, self.gallery
-        if column in (NFC, BOTH):
-            query, gallery = centralised(query), centralised(gallery)
-        ranked = rerank_blocks if column in (RERANKED, BOTH) else distance_blocks
-        return ranked(query, gallery, metric)
-
-    def evaluate(self, column: str, metric: str) -> Evaluation:
-        labels = (self.query_pids, self.gallery_pids, self.query_camids, self.gallery_camids)
-        return evaluate_blocks(self.distances(column, metric), *labels)
-
-
 def run(
     config: EvaluateReidConfig,
     data: Path,
@@ -95,27 +66,59 @@ def run(
     out: Path | None = None,
     features: Path | None = None,
     sheet: Path | None = None,
+    sheet_queries: int = ranked_sheet.QUERIES,
+    synthetic: Sequence[Path] = (),
+    annotation: Path | None = None,
+    by: Sequence[str] = (),
     device: str = "auto",
     log: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """Evaluate a checkpoint on query and gallery of `data`; the results, which `out` gets as JSON.
 
+    Images of the sets `synthetic` are counted and shown among what queries find, and never scored. `annotation` holds
+    key points where `data` has none. The results hold every breakdown that the data allow; those in `by` must be there.
+
     Raises:
-        ValueError: bad data, weights that do not fit, or no query with a match.
+        ValueError: bad data, weights that do not fit, no query with a match, or a breakdown that cannot be made.
     """
+    if features is not None:
+        searched.require_writable(features)
+    if sheet is not None:
+        ranked_sheet.require_writable(sheet)
     compute = pick_device(device)
     dataset = read_data(data)
-    model, height, width = load(config, checkpoint)
-    require_readable((*dataset.query, *dataset.gallery))
     for note in dataset.notes:
         log(note)
-    searched = _search(dataset, model, height, width, str(compute))
-    evaluations = {column: searched.evaluate(column, config.metric) for column in config.columns}
-    found = _results(config, dataset, checkpoint, searched, evaluations)
+    _require_queries(data, dataset)
+    views = _views(dataset, annotation)
+    _require_breakdowns(by, data, dataset, views)
+    sets = [Reader(path) for path in synthetic]
+    model, height, width = load(config, checkpoint)
+    require_readable((*dataset.query, *dataset.gallery))
+    seen = searched.search_by(model, dataset, sets, (height, width), str(compute))
+    evaluations = {column: seen.evaluate(column, config.metric) for column in config.columns}
+    provenance = {
+        "test_digest": dataset.test_digest,
+        "checkpoint_sha256": files.sha256(_weights(checkpoint)),
+        "versions": runs.versions(),
+    }
+    found = {
+        "schema": 1,
+        **_scores(evaluations),
+        **_breakdowns(config, dataset, seen, evaluations[PLAIN], views),
+        "queries": _queries(dataset, views),
+        "synthetic_neighbours": _neighbours(config, seen, sets) if sets else None,
+        "num_query": len(dataset.query),
+        "num_gallery": len(dataset.gallery),
+        "notes": list(dataset.test_notes),
+        "config": asdict(config),
+        "provenance": provenance,
+    }
     if features is not None:
-        _write_features(features, dataset, searched)
+        searched.write(features, seen, {"metric": config.metric, **provenance})
     if sheet is not None:
-        write_sheet(sheet, dataset, searched, evaluations[PLAIN], config.metric)
+        shown = (dataset, sets, seen, evaluations[PLAIN], config.metric, (height, width))
+        ranked_sheet.write_sheet(sheet, *shown, count=sheet_queries)
     if out is not None:
         files.write_json(out, found)
     return found
@@ -127,7 +130,7 @@ def load(config: EvaluateReidConfig, checkpoint: Path) -> tuple[nn.Module, int, 
     Raises:
         ValueError: no such file, or not to be read without more being said.
     """
-    path = checkpoint / "checkpoint.safetensors" if checkpoint.is_dir() else checkpoint
+    path = _weights(checkpoint)
     if not path.is_file():
         raise ValueError(f"--checkpoint {path}: no such file; give a train-reid run or a file of weights")
     if path.suffix == ".safetensors":
@@ -145,54 +148,60 @@ def load(config: EvaluateReidConfig, checkpoint: Path) -> tuple[nn.Module, int, 
     return model.eval(), config.height or 256, config.width or 128
 
 
-def table(found: Mapping[str, Any]) -> str:
-    """A line a way of ranking, in percent."""
-    lines = [f"{'gallery ranked by features':<28}{'mAP':>8}{'mINP':>8}" + "".join(f"{f'R-{k}':>8}" for k in RANKS)]
-    for column, scores in found["columns"].items():
-        cmc = "".join(f"{100 * scores['cmc'][str(rank)]:>8.2f}" for rank in RANKS)
-        lines.append(f"{column:<28}{100 * scores['mAP']:>8.2f}{100 * scores['mINP']:>8.2f}{cmc}")
-    valid = sum(ap is not None for ap in found["per_query"][PLAIN]["ap"])
-    lines.append(f"{valid} of {found['num_query']} queries have a match among {found['num_gallery']} gallery images")
-    return "\n".join(lines)
+def _weights(checkpoint: Path) -> Path:
+    return checkpoint / "checkpoint.safetensors" if checkpoint.is_dir() else checkpoint
 
 
-def write_sheet(path: Path, dataset: DataSet, searched: Searched, evaluation: Evaluation, metric: str) -> Path:
-    """Queries spread from the worst to the best, each with the first images of its ranking."""
-    valid = np.flatnonzero(~np.isnan(evaluation.ap))
-    order = valid[np.argsort(evaluation.ap[valid], kind="stable")]
-    chosen = order[np.linspace(0, len(order) - 1, min(SHEET_QUERIES, len(order))).astype(int)]
-    gallery = Gallery.of(searched.gallery_pids, searched.gallery_camids)
-    size = read_image(dataset.query[int(chosen[0])].path).shape[:2]
-    rows = []
-    for query in chosen.tolist():
-        (distances,) = distance_blocks(searched.query[[query]], searched.gallery, metric)
-        pid, camid = int(searched.query_pids[query]), int(searched.query_camids[query])
-        ranked = gallery.ranking(distances[0], pid, camid, SHEET_RANKS).tolist()
-        hits = [_framed(_shown(dataset.gallery[i], size), int(searched.gallery_pids[i]) == pid) for i in ranked]
-        rows.append([_shown(dataset.query[query], size), *hits, *[None] * (SHEET_RANKS - len(hits))])
-    titles = ("query", *(f"{rank}" for rank in range(1, SHEET_RANKS + 1)))
-    labels = [f"{dataset.query[query].name}, AP {evaluation.ap[query]:.1%}" for query in chosen.tolist()]
-    return sheets.write_sheet(path, rows, titles, groups=2, labels=labels)
+def _require_queries(data: Path, dataset: DataSet) -> None:
+    """Say before the features are extracted that nothing can be evaluated."""
+    if not dataset.query or not dataset.gallery:
+        raise ValueError(
+            f"{data}: has {len(dataset.query)} queries and {len(dataset.gallery)} gallery images, so there is nothing "
+            "to evaluate; give a data set with both"
+        )
+    if len(search.unmatched(dataset)) == len(dataset.query):
+        raise ValueError(
+            f"{data}: none of its {len(dataset.query)} queries has an image of the same identity from another camera "
+            f"among its {len(dataset.gallery)} gallery images, so there is nothing to evaluate; check it with "
+            f"`augment check {data}`"
+        )
 
 
-def _search(dataset: DataSet, model: nn.Module, height: int, width: int, device: str) -> Searched:
-    splits = [file_source(records) for records in (dataset.query, dataset.gallery)]
-    query, gallery = (extract_features(model, split, height=height, width=width, device=device) for split in splits)
-    query_pids, gallery_pids = (identities(split) for split in splits)
-    return Searched(query, gallery, query_pids, gallery_pids, *search.cameras(dataset.query, dataset.gallery))
+def _views(dataset: DataSet, annotation: Path | None) -> list[str] | None:
+    """Which side each query shows, by its key points; None where no query has any.
+
+    Raises:
+        ValueError: a broken file of key points; or `annotation` has none of any query.
+    """
+    if annotation is None and not dataset.annotations:
+        return None
+    points = keypoints.dataset_points(dataset, annotation)
+    known = sum(record.name in points for record in dataset.query)
+    if annotation is not None and not known:
+        raise ValueError(
+            f"--annotation {annotation}: has key points of none of the {len(dataset.query)} queries (the first is "
+            f"{dataset.query[0].name}); give the annotation of the test images"
+        )
+    missing = np.full((len(keypoints.JOINTS), 2), np.nan, np.float32)
+    stacked = np.stack([points.get(record.name, missing) for record in dataset.query])
+    return breakdown.views(stacked) if known else None
 
 
-def _results(
-    config: EvaluateReidConfig,
-    dataset: DataSet,
-    checkpoint: Path,
-    searched: Searched,
-    evaluations: Mapping[str, Evaluation],
-) -> dict[str, Any]:
-    weights = checkpoint / "checkpoint.safetensors" if checkpoint.is_dir() else checkpoint
-    by_camera = breakdown.by_label(evaluations[PLAIN], searched.query_camids.tolist())
+def _require_breakdowns(by: Sequence[str], data: Path, dataset: DataSet, views: list[str] | None) -> None:
+    for kind in by:
+        if kind not in BREAKDOWNS:
+            raise ValueError(f"--by {kind}: expected one of {', '.join(BREAKDOWNS)}")
+        if kind == VIEW and views is None:
+            raise ValueError(
+                f"--by view: {data} holds key points of none of its queries; put market-annotation-test.csv there or "
+                "give --annotation FILE"
+            )
+        if kind != VIEW and not dataset.has_cameras:
+            raise ValueError(f"--by {kind}: no camera of {data} is known; leave it out, or add a column camid")
+
+
+def _scores(evaluations: Mapping[str, Evaluation]) -> dict[str, Any]:
     return {
-        "schema": 1,
         "columns": {
             column: {
                 "mAP": evaluation.mAP,
@@ -201,38 +210,54 @@ def _results(
             }
             for column, evaluation in evaluations.items()
         },
-        "by_query_camera": {str(camera): entry for camera, entry in by_camera.items()} if dataset.has_cameras else None,
         "per_query": {
             column: {"ap": nullable(evaluation.ap), "rank1": nullable(evaluation.rank1)}
             for column, evaluation in evaluations.items()
         },
-        "num_query": len(searched.query),
-        "num_gallery": len(searched.gallery),
-        "config": asdict(config),
-        "provenance": {
-            "test_digest": dataset.test_digest,
-            "checkpoint_sha256": files.sha256(weights),
-            "versions": runs.versions(),
-        },
     }
 
 
-def _write_features(path: Path, dataset: DataSet, searched: Searched) -> Path:
-    names = {
-        f"{split}_names": np.asarray([record.name for record in records])
-        for split, records in (("query", dataset.query), ("gallery", dataset.gallery))
+def _breakdowns(
+    config: EvaluateReidConfig, dataset: DataSet, seen: Searched, evaluation: Evaluation, views: list[str] | None
+) -> dict[str, Any]:
+    """Tables of the plain ranking by the names of cameras and views; None where these are not known."""
+    found: dict[str, Any] = dict.fromkeys(("by_query_camera", "by_camera_pair", "by_view"))
+    if dataset.has_cameras:
+        cameras = breakdown.by_label(evaluation, seen.query.camids.tolist())
+        pairs = breakdown.by_camera_pair(seen.distances(PLAIN, config.metric), *seen.labels)
+        found["by_query_camera"] = _named(cameras)
+        found["by_camera_pair"] = _named({here: _named(row) for here, row in pairs.items()})
+    if views is not None:
+        entries = breakdown.by_label(evaluation, views)
+        order = (*breakdown.VIEWS, breakdown.UNKNOWN)
+        found["by_view"] = {view: entries[view] for view in order if view in entries}
+    return found
+
+
+def _named(by_camera: Mapping[Any, Any]) -> dict[str, Any]:
+    """Entries by the names of cameras; what is of unknown ones comes last."""
+    numbers = sorted(by_camera, key=lambda number: (number <= UNKNOWN_CAMERA, number))
+    return {str(number) if number > UNKNOWN_CAMERA else breakdown.UNKNOWN: by_camera[number] for number in numbers}
+
+
+def _queries(dataset: DataSet, views: list[str] | None) -> dict[str, Any]:
+    """What the entries of `per_query` are of, in their order."""
+    return {
+        "name": [record.name for record in dataset.query],
+        "pid": [record.pid for record in dataset.query],
+        "camid": [record.camid for record in dataset.query],
+        "view": views,
     }
-    buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **vars(searched), **names)
-    return files.write_atomic(path, buffer.getvalue())
 
 
-def _shown(record: Record, size: tuple[int, int]) -> UInt8[np.ndarray, "h w 3"]:
-    return resized(read_image(record.path), *size)
-
-
-def _framed(image: UInt8[np.ndarray, "h w 3"], right: bool) -> UInt8[np.ndarray, "h w 3"]:
-    framed = np.empty_like(image)
-    framed[:] = RIGHT if right else WRONG
-    framed[FRAME:-FRAME, FRAME:-FRAME] = image[FRAME:-FRAME, FRAME:-FRAME]
-    return framed
+def _neighbours(config: EvaluateReidConfig, seen: Searched, sets: Sequence[Reader]) -> dict[str, Any]:
+    """How many of the first images of each query are synthetic, were they in the gallery."""
+    ranked = seen.first(np.arange(len(seen.query.pids)), config.metric, NEIGHBOURS)
+    counts = [int(np.count_nonzero(images >= len(seen.gallery.pids))) for images in ranked]
+    return {
+        "first": NEIGHBOURS,
+        "mean": float(np.mean(counts)),
+        "per_query": counts,
+        "sets": [{"name": held.path.name, "content_sha256": held.content_sha256, "images": len(held)} for held in sets],
+        "note": NOT_SCORED,
+    }

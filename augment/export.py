@@ -5,6 +5,8 @@
     OUT/OUT-000000.tar                                --to webdataset; 000000451.jpg and 000000451.json
     OUT/export.json                                   what was exported, and every other file with its bytes
 
+An unknown camera (-1) is c0 in a name, as names have no other way to say it, and -1 in the table.
+
 OUT is built beside its place and renamed, so that it appears whole or not at all.
 """
 
@@ -26,11 +28,13 @@ from PIL import Image
 
 from augment import audit, files
 from augment.data import market1501
+from augment.data.records import UNKNOWN_CAMERA
 from augment.store import Reader
 
 FOLDER, WEBDATASET = TARGETS = ("folder", "webdataset")
 SEQUENCE = 9  # Market-1501's own images are of sequences 1 to 6, so no name of a real one is taken
 SHARD_IMAGES = 1000
+NAMELESS_CAMERA = 0  # in the names of images whose camera is unknown: read again, they are of one camera
 MANIFEST, TABLE, TRAIN = "export.json", "images.csv", market1501.TRAIN_FOLDERS[0]
 FORMAT = 1
 TORCHREID_PIDS, TORCHREID_CAMERAS = range(1502), range(1, 7)  # what its Market1501 class asserts
@@ -64,7 +68,7 @@ def prepare(config: ExportConfig, synthetic: Path) -> Reader:
     reader = Reader(synthetic)
     if damaged := reader.damaged():
         raise ValueError(f"{synthetic}: {_rows(damaged)} damaged (checksum differs); synthesize the set again")
-    if nameless := np.flatnonzero((reader.pid < 0) | (reader.camid < 0)).tolist():
+    if nameless := np.flatnonzero((reader.pid < 0) | (reader.camid < UNKNOWN_CAMERA)).tolist():
         raise ValueError(
             f"{synthetic}: {_rows(nameless)} of a negative identity or camera, so no training image; "
             "synthesize the set again"
@@ -133,7 +137,8 @@ def run(
 
 def image_name(reader: Reader, row: int) -> str:
     """Market-1501's name without its suffix: identity and camera of the source, our sequence, the row as the frame."""
-    return f"{reader.identity(row):04d}_c{reader.camera(row)}s{SEQUENCE}_{row:06d}_00"
+    camera = NAMELESS_CAMERA if reader.camera(row) == UNKNOWN_CAMERA else reader.camera(row)
+    return f"{reader.identity(row):04d}_c{camera}s{SEQUENCE}_{row:06d}_00"
 
 
 def encode(config: ExportConfig, image: UInt8[np.ndarray, "h w 3"]) -> bytes:
@@ -198,6 +203,11 @@ def _cautions(config: ExportConfig, reader: Reader) -> list[str]:
         return found
     if config.quality is None:
         found.append("torchreid's Market1501 reads *.jpg only, so it passes over PNG")
+    if unknown := np.count_nonzero(reader.camid == UNKNOWN_CAMERA):
+        found.append(
+            f"the camera of {unknown} of {len(reader)} images is unknown: their names say c{NAMELESS_CAMERA}, and "
+            f"{TABLE} {UNKNOWN_CAMERA}"
+        )
     for what, values, limits in (
         ("identities", reader.pid, TORCHREID_PIDS), ("cameras", reader.camid, TORCHREID_CAMERAS),
     ):  # fmt: skip

@@ -17,6 +17,7 @@ from augment.comparison import Difference, compare
 
 MEASURES = {"ap": "mAP", "rank1": "rank-1"}
 RANKS = ("1", "5", "10", "20")
+MEDIA = {".png": "image/png", ".jpg": "image/jpeg"}  # of a sheet, by its suffix
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Sheet:
-    """A contact sheet of the page."""
+    """A contact sheet of the page, a PNG or JPEG."""
 
     title: str
     caption: str
@@ -63,7 +64,7 @@ def run(
         trials=[_row(trial) for trial in trials],
         differences=[{"arm": arm, "measure": measure, **vars(found)} for (arm, measure), found in differences.items()],
         plot=Markup(_plot(differences)),
-        sheets=[vars(sheet) | {"png": base64.b64encode(sheet.path.read_bytes()).decode()} for sheet in sheets],
+        sheets=[vars(sheet) | {"source": _embedded(sheet.path)} for sheet in sheets],
         provenance=provenance or {},
     )  # fmt: skip
     return files.write_atomic(out, page.encode())
@@ -129,6 +130,11 @@ def _row(trial: Trial) -> dict[str, Any]:
     found = trial.results
     cmc = [found["cmc"][rank] for rank in RANKS]
     return {"arm": trial.arm, "seed": trial.seed, "mAP": found["mAP"], "cmc": cmc, "images_seen": found["images_seen"]}
+
+
+def _embedded(path: Path) -> str:
+    """A picture as part of the page itself."""
+    return f"data:{MEDIA[path.suffix]};base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
 def require_plotting() -> None:

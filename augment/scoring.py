@@ -178,7 +178,7 @@ def run(
     job = prepare(
         config, synthetic, data, reid=reid, generator=generator, pose_weights=pose_weights, device=device, force=force
     )  # fmt: skip
-    for line in job.not_computed():
+    for line in (*job.dataset.notes, *job.not_computed()):
         log(line)
     path, done, judges = store.scores_path(job.reader.base), True, None
     for group in GROUPS:

@@ -42,7 +42,20 @@ def contact_sheet(
     labels: Sequence[str] = (),
     head: str = "",
 ) -> bytes:
-    """A PNG of `rows`, each a tuple of images under `titles`; None leaves a cell empty.
+    """The PNG of a `drawn` sheet."""
+    return png(drawn(rows, titles, scale, groups, labels=labels, head=head))
+
+
+def drawn(
+    rows: Sequence[Sequence[Pixels | None]],
+    titles: Sequence[str],
+    scale: int = 2,
+    groups: int = 1,
+    *,
+    labels: Sequence[str] = (),
+    head: str = "",
+) -> Pixels:
+    """A sheet of `rows`, each a tuple of images under `titles`; None leaves a cell empty.
 
     Images of one size (h, w) are enlarged `scale` times; images already enlarged (skeletons) stay as they are.
     `groups` rows stand side by side. `labels` are one a row, written above it; `head` is a line above everything.
@@ -75,7 +88,7 @@ def contact_sheet(
             if cell is not None:
                 image = Image.fromarray(cell).resize((width, height), Image.Resampling.NEAREST)
                 sheet.paste(image, (left + column * (width + GAP), bottom - height))
-    return png(np.asarray(sheet))
+    return np.asarray(sheet)
 
 
 def png(pixels: Pixels) -> bytes:

@@ -74,6 +74,7 @@ class Job:
     generator: Generator
     device: torch.device
     provenance: dict[str, Any]
+    notes: tuple[str, ...]  # what must be known of the data
 
 
 def prepare(
@@ -111,7 +112,7 @@ def prepare(
     pause()
     plan = planning.draw_plan(split, policy, budget, config.seed, config.sources or "random", room)
     pause()
-    return Job(split, plan, network, compute, provenance)
+    return Job(split, plan, network, compute, provenance, dataset.notes)
 
 
 def plan_table(config: SynthesizeConfig, job: Job, out: Path, found: Standing) -> str:
@@ -164,6 +165,8 @@ def rehearse(
         ValueError: see `run`.
     """
     job, found = _checked(config, data, generator, out, annotation, device, force, lambda: None)
+    for note in job.notes:
+        log(note)
     if found.done:
         log("already done")
     elif found.images:
@@ -199,6 +202,9 @@ def run(
             _stop_if_asked_to(sigterm)
 
         job, found = _checked(config, data, generator, out, annotation, device, force, pause)
+        if rank.index == 0:
+            for note in job.notes:
+                log(note)
         if plan and rank.index == 0:
             log(plan_table(config, job, out, found))
             pause()

@@ -95,7 +95,7 @@ def _blocks(
 
 
 def _neighbourhoods(ranks: Int64[np.ndarray, "n k"], k1: int) -> csr_array:
-    """R*(p, k1), equation 4: reciprocal neighbours, and those of each of them if two thirds of theirs are among one's.
+    """The paper's R*(p, k1): reciprocal neighbours, and those of each of them if two thirds of theirs are among one's.
 
     A row an image; which values are stored counts, not what they are.
     """
@@ -108,7 +108,7 @@ def _neighbourhoods(ranks: Int64[np.ndarray, "n k"], k1: int) -> csr_array:
 
 
 def _reciprocal(ranks: Int64[np.ndarray, "n k"]) -> csr_array:
-    """1 where each of two images is among the nearest of the other, equation 3."""
+    """1 where each of two images is among the nearest of the other: the paper's R(p, k)."""
     near = _adjacency(ranks)
     return csr_array(near.multiply(near.T))
 
@@ -122,7 +122,7 @@ def _adjacency(ranks: Int64[np.ndarray, "n k"]) -> csr_array:
 def _encoded(
     features: Float[np.ndarray, "n d"], metric: str, pattern: csr_array, farthest: Float32[np.ndarray, " n"]
 ) -> csr_array:
-    """Equation 7: exp(-distance) on the neighbourhood of each image, in parts of their sum."""
+    """The paper's encoding: exp(-distance) on the neighbourhood of each image, in parts of their sum."""
     rows = np.repeat(np.arange(len(features)), np.diff(pattern.indptr))
     distances = pair_distances(features, squared_lengths(features), rows, pattern.indices, metric)
     weights = np.exp(-np.square(distances) / farthest[rows])
@@ -131,7 +131,7 @@ def _encoded(
 
 
 def _jaccard(encodings: csr_array, number: int, gallery: csc_array, num_gallery: int) -> Float64[np.ndarray, " g"]:
-    """Equation 10: distance of one image's encoding to those of the gallery, whose columns are neighbours.
+    """Jaccard distance of one image's encoding to those of the gallery, whose columns are neighbours.
 
     Only gallery images that share a neighbour with it are looked at; the encodings sum to 1, so the sum of the larger
     values is 2 less that of the smaller ones.

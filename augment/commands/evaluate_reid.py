@@ -24,19 +24,35 @@ from augment.commands.make_data import Size
 )  # fmt: skip
 @click.option("--rerank", is_flag=True, help="Also k-reciprocal re-ranking, as a column of its own.")
 @click.option("--nfc", is_flag=True, help="Also features centralised over their neighbours, as a column of its own.")
+# What to say
+@click.option(
+    "--by", multiple=True, type=click.Choice(["camera", "camera-pair", "view"]),
+    help="Also a table by the query's camera, by pair of cameras, or by the side of the body that it shows.",
+)  # fmt: skip
+@click.option(
+    "--annotation", type=options.existing(), help="Key points in PATN's CSV format, where DATA holds none (for views)."
+)
+@click.option(
+    "--synthetic", multiple=True, type=options.existing("any"), metavar="X.h5",
+    help="Show and count its images among what queries find; no score ever includes them.",
+)  # fmt: skip
 # What to write
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Results as JSON, each query's with them.")
 @click.option(
-    "--features", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.npz",
+    "--features", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.{h5,npz}",
     help="Write features, names, identities and cameras.",
 )  # fmt: skip
-@click.option("--sheet", type=click.Path(dir_okay=False, path_type=Path), help="Queries and what they find (PNG).")
+@click.option(
+    "--sheet", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.{png,jpg}",
+    help="Draw queries and what they find.",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON instead of a table.")
 @options.device
 @options.config
 def command(
     data: Path, checkpoint: Path, model: str | None, size: tuple[int, int] | None, metric: str, rerank: bool, nfc: bool,
-    out: Path | None, features: Path | None, sheet: Path | None, as_json: bool, device: str,
+    by: tuple[str, ...], annotation: Path | None, synthetic: tuple[Path, ...], out: Path | None, features: Path | None,
+    sheet: Path | None, as_json: bool, device: str,
 ) -> None:  # fmt: skip
     """Evaluate a re-ID network on query and gallery of DATA, which may be another set than it was trained on.
 
@@ -44,13 +60,16 @@ def command(
 
     \b
     Example:
-      augment evaluate-reid data --checkpoint runs/mixed --rerank --nfc --sheet ranked.png
+      augment evaluate-reid data --checkpoint runs/mixed --rerank --nfc --by camera --by view
+      augment evaluate-reid data --checkpoint runs/mixed --synthetic synthetic.h5 --sheet ranked.png
     """
-    from augment.evaluate_reid import EvaluateReidConfig, run, table
+    from augment.evaluate_reid import EvaluateReidConfig, run
+    from augment.evaluation_table import table
 
     height, width = size or (None, None)
     config = EvaluateReidConfig(metric, rerank, nfc, model, height, width)
     found = run(
-        config, data, checkpoint, out=out, features=features, sheet=sheet, device=device, log=options.log
+        config, data, checkpoint, out=out, features=features, sheet=sheet, synthetic=synthetic, annotation=annotation,
+        by=by, device=device, log=options.log,
     )  # fmt: skip
-    click.echo(json.dumps(found, indent=2) if as_json else table(found))
+    click.echo(json.dumps(found, indent=2) if as_json else table(found, by))

@@ -6,11 +6,13 @@
     X.h5                       all rows, made by copying the shards when the last one is there
     X.scores.h5                columns that were added later
     Y.h5                       a selection: row numbers of X.h5
+    F.h5                       features of query and gallery; no part of any set
 
 The schema and what was measured to survive a kill are described in docs/hdf5-format.md.
 """
 
 from augment.store.claims import MERGE, SPACE, Claims, give_back, release_space, reserve
+from augment.store.features import Features, read_features, write_features
 from augment.store.reader import Reader, write_scores, write_selection
 from augment.store.scores import Score, scores_path
 from augment.store.selection import is_selection
@@ -40,6 +42,7 @@ __all__ = [
     "SPACE",
     "Claims",
     "DamagedShard",
+    "Features",
     "Reader",
     "Score",
     "begin",
@@ -52,6 +55,7 @@ __all__ = [
     "may_change",
     "merge",
     "missing_shards",
+    "read_features",
     "release_space",
     "remove_set",
     "remove_shards",
@@ -62,6 +66,7 @@ __all__ = [
     "shard_folder",
     "shard_path",
     "shard_rows",
+    "write_features",
     "write_scores",
     "write_selection",
     "write_set",

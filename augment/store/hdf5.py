@@ -8,6 +8,7 @@ import contextlib
 import json
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
@@ -26,6 +27,18 @@ DAMAGE = (OSError, RuntimeError, ValueError, TypeError, LookupError, ArithmeticE
 Kind = tuple[str, tuple[int, ...]]  # type of a column and shape of one row
 
 
+@dataclass(frozen=True)
+class Content:
+    """What a file is to hold and which command makes it, for complaints."""
+
+    what: str
+    command: str
+    remedy: str
+
+
+SET = Content("synthetic set", "augment synthesize", "synthesize it again")
+
+
 @final
 class File:
     """An HDF5 file open for reading; every complaint names it.
@@ -34,11 +47,11 @@ class File:
         ValueError: not there, no HDF5 file, or of another schema.
     """
 
-    def __init__(self, path: Path) -> None:
-        with naming(path):
+    def __init__(self, path: Path, content: Content = SET) -> None:
+        with naming(path, content.remedy):
             if not path.is_file():
-                raise ValueError(f"{path}: no such file; make a synthetic set with `augment synthesize`")
-        self.path = path
+                raise ValueError(f"{path}: no such file; make a {content.what} with `{content.command}`")
+        self.path, self._content = path, content
         try:
             self._file = h5py.File(path, "r")
         except DAMAGE as error:
@@ -61,37 +74,38 @@ class File:
         Raises:
             ValueError: not a file of ours (a required one is missing), another schema, or damaged.
         """
-        with naming(self.path):
+        with naming(self.path, self._content.remedy):
             found = self._file.attrs
             if any(key not in found for key in ("schema", *required)):
                 raise ValueError(
-                    f"{self.path}: an HDF5 file, but no synthetic set of augment; make one with `augment synthesize`"
+                    f"{self.path}: an HDF5 file, but no {self._content.what} of augment; make one with "
+                    f"`{self._content.command}`"
                 )
             schema = self._attribute("schema")
             if schema != SCHEMA:
                 raise ValueError(
-                    f"{self.path}: synthetic set of schema {schema!r}, this version reads schema {SCHEMA}; "
-                    "synthesize it again"
+                    f"{self.path}: {self._content.what} of schema {schema!r}, this version reads schema {SCHEMA}; "
+                    f"{self._content.remedy}"
                 )
             values: dict[str, Any] = {str(key): self._attribute(key) for key in found}
         try:
             return values | {key: json.loads(values[key]) for key in JSON_ATTRIBUTES if key in values}
         except (ValueError, RecursionError, TypeError) as error:
-            raise ValueError(f"{self.path}: damaged provenance ({error}); synthesize it again") from None
+            raise ValueError(f"{self.path}: damaged provenance ({error}); {self._content.remedy}") from None
 
     def has_attribute(self, name: str) -> bool:
-        with naming(self.path):
+        with naming(self.path, self._content.remedy):
             return name in self._file.attrs
 
     def unknown(self, known: Collection[str]) -> list[str]:
         """What the file holds beside known columns and groups, and those of them that are links to something else."""
-        with naming(self.path):
+        with naming(self.path, self._content.remedy):
             found = map(str, self._file)
             return sorted(name for name in found if name not in known or self._own(name) is None)
 
     def names(self, group: str) -> list[str]:
         """What a group holds; none where there is no such group."""
-        with naming(self.path):
+        with naming(self.path, self._content.remedy):
             if group not in self._file:
                 return []
             found = self._own(group)
@@ -105,7 +119,7 @@ class File:
         Raises:
             ValueError: one is missing, outside of the file, of another type or shape, or larger than the file.
         """
-        with naming(self.path):
+        with naming(self.path, self._content.remedy):
             for name, (kind, row) in columns.items():
                 dataset = self._plain(name)
                 rows = dataset.shape[0] if rows is None and dataset.shape else rows
@@ -121,7 +135,7 @@ class File:
         Raises:
             ValueError: as for columns; or there is no image.
         """
-        with naming(self.path):
+        with naming(self.path, self._content.remedy):
             images = self._plain(IMAGES)
             if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
                 raise ValueError(f"{self.path}: images are {images.dtype} {images.shape}, expected uint8 (n, h, w, 3)")
@@ -130,13 +144,26 @@ class File:
             self._require_stored(IMAGES, images)
             return images.shape[0], images.shape[1], images.shape[2]
 
+    def require_matrix(self, name: str, kind: str, rows: int) -> int:
+        """How many columns a matrix of `rows` rows has.
+
+        Raises:
+            ValueError: as for columns; or it is no such matrix.
+        """
+        with naming(self.path, self._content.remedy):
+            shape = self._plain(name).shape
+            if len(shape) != 2 or not shape[1]:
+                raise ValueError(f"{self.path}: {name} has the shape {shape}, expected a matrix of {rows} rows")
+        self.require({name: (kind, shape[1:])}, rows)
+        return shape[1]
+
     def require_texts(self, name: str) -> int:
         """How many texts a column of fixed-length ones has.
 
         Raises:
             ValueError: as for columns.
         """
-        with naming(self.path):
+        with naming(self.path, self._content.remedy):
             texts = self._plain(name)
             if texts.dtype.kind != "S" or texts.ndim != 1:
                 raise ValueError(f"{self.path}: {name} are {texts.dtype} {texts.shape}, expected a column of names")
@@ -145,17 +172,17 @@ class File:
 
     def rows(self, name: str) -> int:
         """How many rows a column that has been checked has."""
-        with naming(self.path):
+        with naming(self.path, self._content.remedy):
             return self._plain(name).shape[0]
 
     def column(self, name: str, rows: slice = slice(None)) -> np.ndarray:
         """Some rows of a column that has been checked."""
-        with naming(self.path):
+        with naming(self.path, self._content.remedy):
             return self._plain(name)[rows]
 
     def texts(self, name: str) -> list[str]:
         """A column of texts that has been checked."""
-        with naming(self.path):
+        with naming(self.path, self._content.remedy):
             return [text.decode("utf-8") for text in self._plain(name)[()].tolist()]
 
     def image(self, row: int) -> UInt8[np.ndarray, "h w 3"]:
@@ -174,7 +201,7 @@ class File:
         Raises:
             ValueError: images that are not stored one by one, or not all of them.
         """
-        with naming(self.path):
+        with naming(self.path, self._content.remedy):
             images = self._plain(IMAGES)
             places: dict[int, int] = {}
 
@@ -191,7 +218,9 @@ class File:
         """A dataset whose every byte lies in this file, unfiltered, and fits into it."""
         dataset = self._own(name)
         if not isinstance(dataset, h5py.Dataset):
-            raise ValueError(f"{self.path}: no dataset {name!r}, so it is no whole synthetic set; synthesize it again")
+            raise ValueError(
+                f"{self.path}: no dataset {name!r}, so it is no whole {self._content.what}; {self._content.remedy}"
+            )
         if dataset.is_virtual or dataset.external:
             raise ValueError(f"{self.path}: {name} is stored outside of the file, which is refused")
         if dataset.dtype.hasobject:
@@ -207,7 +236,7 @@ class File:
     def _require_stored(self, name: str, dataset: h5py.Dataset) -> None:
         """Refuse what would be read as zeros; of chunked columns that would take long to know."""
         if dataset.chunks is None and dataset.id.get_storage_size() < dataset.nbytes:
-            raise ValueError(f"{self.path}: {name} is declared, but not stored; synthesize it again")
+            raise ValueError(f"{self.path}: {name} is declared, but not stored; {self._content.remedy}")
 
     def _attribute(self, name: str) -> Any:
         """The text or number of an attribute."""
@@ -232,14 +261,14 @@ class File:
 
 
 @contextlib.contextmanager
-def naming(path: Path) -> Iterator[None]:
+def naming(path: Path, remedy: str) -> Iterator[None]:
     """Every complaint of HDF5 about a damaged file becomes one that names it."""
     try:
         yield
     except DAMAGE as error:
         if str(error).startswith(str(path)):
             raise
-        raise ValueError(f"{path}: damaged ({str(error)[:120]}); synthesize it again") from None
+        raise ValueError(f"{path}: damaged ({str(error)[:120]}); {remedy}") from None
 
 
 @final

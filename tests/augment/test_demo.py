@@ -26,7 +26,8 @@ def test_demo_ends_in_a_report_and_says_already_done(tmp_path):
     assert "real + synthetic - real only, mAP" in table
     assert "same number of updates" in text
     assert "500 other procedural identities" in text
-    assert text.count("data:image/png;base64,") == 2
+    assert (text.count("data:image/png;base64,"), text.count("data:image/jpeg;base64,")) == (2, 1)
+    assert "for this picture alone those of the synthetic set" in text
     real, mixed = (read_json(tmp_path / "demo" / "reid" / f"{arm}-seed0" / "results.json") for arm in ("real", "mixed"))
     assert real["iterations"] == mixed["iterations"]
     assert mixed["provenance"]["synthetic"][0]["generator"]["initialised_from"]["weights_sha256"] == sha256(

@@ -8,9 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
-from augment import evaluate_reid, files, train_reid
+from augment import evaluate_reid, files, ranked_sheet, train_reid
 from augment.data.read import read_data
 from augment.evaluate_reid import BOTH, NFC, PLAIN, RERANKED, EvaluateReidConfig, run
+from augment.evaluation_table import table
 from augment.train_reid import TrainReidConfig
 from reid import torchreid_api
 from reid.metrics import evaluate_features
@@ -81,6 +82,45 @@ def test_mistakes(trained, pedestrians, tmp_path):
         run(EvaluateReidConfig(), pedestrians, tmp_path / "text.safetensors", device="cpu")
     with pytest.raises(ValueError, match="metric"):
         EvaluateReidConfig("manhattan")
+    with pytest.raises(ValueError, match=r"--features .*f\.csv: ends with '\.csv'; name it \.h5 \(HDF5\) or \.npz"):
+        run(EvaluateReidConfig(), pedestrians, trained, device="cpu", features=tmp_path / "f.csv")
+    with pytest.raises(ValueError, match=r"--sheet .*sheet: ends with ''; name it \.png"):
+        run(EvaluateReidConfig(), pedestrians, trained, device="cpu", sheet=tmp_path / "sheet")
+
+
+def test_data_with_nothing_to_search_are_refused_at_once(trained, pedestrians, tmp_path):
+    dataset = read_data(pedestrians)
+    manifest = write_manifest(tmp_path / "train.csv", {"train": dataset.train})
+    with pytest.raises(ValueError, match=r"train\.csv: has 0 queries and 0 gallery images"):
+        run(EvaluateReidConfig(), manifest, trained, device="cpu")
+    alone = {"train": dataset.train, "query": dataset.query[:3], "gallery": dataset.gallery}
+    alone["query"] = [replace(record, pid=10**6) for record in alone["query"]]
+    manifest = write_manifest(tmp_path / "alone.csv", alone)
+    with pytest.raises(ValueError, match=r"none of its 3 queries has an image .* `augment check .*alone\.csv`"):
+        run(EvaluateReidConfig(), manifest, trained, device="cpu")
+
+
+def test_the_order_of_a_manifest_changes_no_score(trained, pedestrians, tmp_path):
+    dataset = read_data(pedestrians)
+    rng = np.random.default_rng(0)
+    splits = {"train": dataset.train, "query": dataset.query, "gallery": dataset.gallery}
+    shuffled = {split: [records[i] for i in rng.permutation(len(records))] for split, records in splits.items()}
+    manifest = write_manifest(tmp_path / "shuffled.csv", shuffled)
+    sorted_, found = (run(EvaluateReidConfig(), data, trained, device="cpu") for data in (pedestrians, manifest))
+    assert found["columns"][PLAIN]["cmc"] == sorted_["columns"][PLAIN]["cmc"]
+    assert found["columns"][PLAIN]["mAP"] == pytest.approx(sorted_["columns"][PLAIN]["mAP"])
+    assert found["queries"]["name"] == [record.name for record in shuffled["query"]]
+    by_name = [
+        dict(zip(results["queries"]["name"], results["per_query"][PLAIN]["ap"], strict=True))
+        for results in (sorted_, found)
+    ]
+    assert by_name[0] == by_name[1]
+
+
+def write_manifest(path, splits):
+    lines = [f"{r.path},{r.pid},{split},{r.camid}" for split, records in splits.items() for r in records]
+    path.write_text("\n".join(["path,pid,split,camid", *lines]) + "\n", encoding="utf-8")
+    return path
 
 
 def test_without_cameras_no_gallery_image_is_left_out(trained, pedestrians, monkeypatch):
@@ -91,15 +131,18 @@ def test_without_cameras_no_gallery_image_is_left_out(trained, pedestrians, monk
     log = []
     found = run(EvaluateReidConfig(), pedestrians, trained, device="cpu", log=log.append)
     assert log == ["no cameras"]
-    assert found["by_query_camera"] is None
+    assert found["by_query_camera"] is found["by_camera_pair"] is None
+    assert found["notes"] == ["no cameras"]
+    assert table(found).splitlines()[-1] == "no cameras"
     assert None not in found["per_query"][PLAIN]["ap"]
 
 
 def test_the_sheet_frames_hits_in_green_and_others_in_red(trained, pedestrians, tmp_path):
-    run(EvaluateReidConfig(), pedestrians, trained, device="cpu", sheet=tmp_path / "sheet.png")
+    run(EvaluateReidConfig(), pedestrians, trained, device="cpu", sheet=tmp_path / "sheet.png", sheet_queries=4)
     with Image.open(tmp_path / "sheet.png") as sheet:
         colours = {colour for _, colour in sheet.convert("RGB").getcolors(2**24)}
-    assert {evaluate_reid.RIGHT, evaluate_reid.WRONG} <= colours
+    assert {ranked_sheet.RIGHT, ranked_sheet.WRONG} <= colours
+    assert ranked_sheet.SYNTHETIC not in colours
 
 
 def test_the_command(trained, pedestrians, monkeypatch, capsys):

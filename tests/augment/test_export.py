@@ -303,6 +303,23 @@ def test_names_that_are_taken_or_impossible_are_refused(tmp_path):
         run(FOLDER, negative, tmp_path / "out")
 
 
+def test_an_unknown_camera_is_c0_in_names_and_unknown_in_tables(tmp_path):
+    made = make(tmp_path / "x.h5", replace(PLAN, camid=np.asarray([-1, 6, -1, -1, 6])))
+    log = []
+    run(FOLDER, made, tmp_path / "out", log=log.append)
+    assert "the camera of 3 of 5 images is unknown: their names say c0, and images.csv -1" in log
+    read = market1501.read_root(tmp_path / "out").train
+    assert {r.name: r.camid for r in read if r.camid == 0} == {
+        "0002_c0s9_000000_00.jpg": 0, "1501_c0s9_000002_00.jpg": 0, "0002_c0s9_000003_00.jpg": 0,
+    }  # fmt: skip
+    with (tmp_path / "out" / "images.csv").open(encoding="utf-8") as file:
+        assert [int(row["camid"]) for row in csv.DictReader(file)] == [-1, 6, -1, -1, 6]
+    run(SHARDS, made, tmp_path / "shards", log=log.append)
+    broken = make(tmp_path / "broken.h5", replace(PLAN, camid=PLAN.camid - 3))
+    with pytest.raises(ValueError, match=r"2 rows \(0, 3\) are of a negative identity or camera"):
+        run(FOLDER, broken, tmp_path / "none")
+
+
 def test_names_inside_a_set_are_no_paths(tmp_path):
     plan = replace(PLAN, files=("../../evil.jpg", "/etc/evil.jpg", "..\\evil.jpg"))
     made = make(tmp_path / "in" / "x.h5", plan)

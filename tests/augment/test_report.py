@@ -1,5 +1,6 @@
 """The page: self-contained, honest words, nothing unescaped."""
 
+import base64
 import re
 
 import numpy as np
@@ -40,6 +41,16 @@ def test_the_page_loads_nothing_from_elsewhere(page):
     assert all(target.startswith(("data:image/png;base64,", "#")) for target in targets)
     assert "<script" not in page
     assert "<link" not in page
+
+
+def test_a_sheet_is_embedded_byte_for_byte_as_what_it_is(tmp_path):
+    pictures = {"image/png": tmp_path / "a.png", "image/jpeg": tmp_path / "b.jpg"}
+    for number, picture in enumerate(pictures.values()):
+        picture.write_bytes(bytes([number, 1, 2]))
+    shown = [Sheet("title", "caption", picture) for picture in pictures.values()]
+    page = report.run(TRIALS, "real", tmp_path / "report.html", title="Sheets", sheets=shown).read_text("utf-8")
+    for kind, picture in pictures.items():
+        assert f'src="data:{kind};base64,{base64.b64encode(picture.read_bytes()).decode()}"' in page
 
 
 def test_texts_are_escaped(page):
