@@ -1,21 +1,44 @@
 """What is installed, which devices compute, which weights are found, and what to do about the rest."""
 
+import importlib.metadata
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
-from augment import runs, weights
+from augment import backbones, estimators, runs, weights
+from augment.backbones import MissingWeights
 from generators.vgg import vgg19_path
 from reid import torchreid_api
 
-EXTRAS = {"matplotlib": "report", "pytest": "test"}
+# By the module that is imported.
+EXTRAS = {
+    "matplotlib": "report",
+    "lpips": "metrics",
+    "torch_fidelity": "metrics",
+    "onnxruntime": "pose",
+    "pytest": "test",
+}
+# What torchreid needs and does not declare.
+OF_TORCHREID = ("scipy", "opencv-python-headless", "gdown", "tensorboard")
 PRETRAINED = ("osnet_x0_25", "osnet_x1_0", "resnet50")
+OF_METRICS = {
+    "alexnet": "alexnet (lpips)",
+    "inception-2015-12-05": "inception 2015-12-05 (fid, kid)",
+    "inception_v3 (torchvision)": "inception_v3 (fid_gfla)",
+}
 
 
 def examine() -> dict[str, dict[str, str]]:
     """Findings by section, then by name."""
-    return {"versions": runs.versions(), "devices": _devices(), "extras": _extras(), "weights": _weights()}
+    return {
+        "versions": runs.versions(),
+        "devices": _devices(),
+        "torchreid needs": _of_torchreid(),
+        "extras": _extras(),
+        "weights": _weights(),
+    }
 
 
 def _devices() -> dict[str, str]:
@@ -26,6 +49,16 @@ def _devices() -> dict[str, str]:
         found[f"cuda:{index}"] = f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB, {bf16}"
     if not torch.cuda.device_count():
         found["cuda"] = "none visible; market presets need a GPU to train in hours"
+    return found
+
+
+def _of_torchreid() -> dict[str, str]:
+    found = {}
+    for name in OF_TORCHREID:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = f"absent: pip install {name}"
     return found
 
 
@@ -48,7 +81,18 @@ def _weights() -> dict[str, str]:
             found[f"{model} (--init imagenet)"] = _found(torchreid_api.imagenet_file(model))
         except ValueError as error:
             found[f"{model} (--init imagenet)"] = f"missing: {error}"
+    for name, shown in OF_METRICS.items():
+        found[shown] = _found_or_missing(backbones.require, name)
+    for name in estimators.ESTIMATORS:
+        found[f"{name} (poses)"] = _found_or_missing(estimators.require_weights, name)
     return found
+
+
+def _found_or_missing(require: Callable[[str], Path], name: str) -> str:
+    try:
+        return _found(require(name))
+    except MissingWeights as error:
+        return str(error)
 
 
 def _found(path: Path) -> str:

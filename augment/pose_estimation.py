@@ -1,7 +1,8 @@
 """Finding the joints of the person in an image, behind one interface, and how well they agree with those asked for.
 
 An estimator gives OpenPose's 18 joints, whatever it was trained on; COCO's 17 lack the neck, which is the middle of the
-shoulders. The only one here is torchvision's Keypoint R-CNN (He et al., ICCV 2017, arXiv 1703.06870).
+shoulders. The one here is torchvision's Keypoint R-CNN (He et al., ICCV 2017, arXiv 1703.06870); see also
+`augment.rtmpose`.
 """
 
 from pathlib import Path
@@ -31,6 +32,7 @@ MEASURE = f"PCK@{TOLERANCE} of the torso's diameter"
 
 Images = UInt8[np.ndarray, "n h w 3"]
 People = Float32[np.ndarray, "n 18 2"]  # (row, column) in pixels, NaN where missing
+Confidences = Float32[np.ndarray, " n"]  # in [0, 1]; 0 where no person is found
 
 
 @runtime_checkable
@@ -43,6 +45,13 @@ class PoseEstimator(Protocol):
         ...
 
     def __call__(self, images: Images) -> People: ...
+
+
+@runtime_checkable
+class PersonDetector(PoseEstimator, Protocol):
+    """An estimator that also says how sure it is that there is a person."""
+
+    def detect(self, images: Images) -> tuple[People, Confidences]: ...
 
 
 @final
@@ -78,12 +87,17 @@ class KeypointRCNN:
             "joint_score": JOINT_SCORE,
         }
 
-    @torch.inference_mode()
     def __call__(self, images: Images) -> People:
         """All joints are missing where no person is found."""
+        return self.detect(images)[0]
+
+    @torch.inference_mode()
+    def detect(self, images: Images) -> tuple[People, Confidences]:
+        """The confidence is the detection's score; torchvision keeps none below 0.05."""
         planes = torch.from_numpy(images).to(self._device).permute(0, 3, 1, 2).float().div(255)
         found = self._network(list(planes))
-        return openpose_of_coco(np.stack([_joints(each) for each in found]))
+        scores = [each["scores"][0].item() if len(each["scores"]) else 0.0 for each in found]
+        return openpose_of_coco(np.stack([_joints(each) for each in found])), np.asarray(scores, dtype=np.float32)
 
 
 def find_weights() -> Path | None:
@@ -92,11 +106,38 @@ def find_weights() -> Path | None:
     return next((place for place in places if place.is_file()), None)
 
 
+def provenance_path(annotation: Path) -> Path:
+    """Where an annotation file that was made here says by what."""
+    return annotation.with_name(f"{annotation.name}.json")
+
+
+def annotated_by(annotation: Path) -> dict[str, Any] | None:
+    """The provenance of the estimator that made an annotation file; None where that is unknown.
+
+    Raises:
+        ValueError: what lies beside the file is not what was written there.
+    """
+    path = provenance_path(annotation)
+    if not path.is_file():
+        return None
+    said = files.read_json(path)
+    if not isinstance(said, dict) or not isinstance(said.get("pose_estimator"), dict):
+        raise ValueError(f"{path}: does not say which estimator made {annotation.name}; remove it")
+    return said["pose_estimator"] if said.get("annotation_sha256") == files.sha256(annotation) else None
+
+
 def openpose_of_coco(points: Float[np.ndarray, "n 17 2"]) -> People:
     """COCO's joints in OpenPose's order; the neck is missing where a shoulder is."""
     found = points[:, FROM_COCO]
     found[:, NECK] = points[:, COCO_SHOULDERS].mean(axis=1)
     return found.astype(np.float32)
+
+
+def inside(points: Float[np.ndarray, "n k 2"], size: tuple[int, int]) -> Float[np.ndarray, "n k 2"]:
+    """Joints whose nearest pixel is none of an image of `size` (h, w) are missing: nobody sees them there."""
+    pixels = np.rint(points)
+    seen = ((pixels >= 0) & (pixels < np.asarray(size))).all(axis=2, keepdims=True)
+    return np.where(seen, points, np.nan).astype(points.dtype)
 
 
 def pose_agreement(found: Float[np.ndarray, "n 18 2"], target: Float[np.ndarray, "n 18 2"]) -> Float[np.ndarray, " n"]:
@@ -126,7 +167,7 @@ def _joints(person: dict[str, torch.Tensor]) -> Float[np.ndarray, "17 2"]:
 
 def _require_file(path: Path) -> Path:
     if not path.is_file():
-        raise ValueError(f"--pose-weights {path}: no such file; give torchvision's {WEIGHTS[0]}")
+        raise ValueError(f"{path}: no such file; give torchvision's {WEIGHTS[0]}")
     return path
 
 
@@ -135,9 +176,9 @@ def _load(network: torch.nn.Module, path: Path) -> None:
     try:
         weights = torch.load(path, map_location="cpu", weights_only=True)
     except Exception:  # torch raises a dozen kinds on broken or unsafe files
-        raise ValueError(f"--pose-weights {path}: cannot be read as weights; {remedy}") from None
+        raise ValueError(f"{path}: cannot be read as weights; {remedy}") from None
     try:
         network.load_state_dict(weights, assign=True)
     except (RuntimeError, TypeError, AttributeError) as error:
         found = " ".join(str(error).split())[:160]
-        raise ValueError(f"--pose-weights {path}: not the weights of this network ({found}); {remedy}") from None
+        raise ValueError(f"{path}: not the weights of this network ({found}); {remedy}") from None

@@ -6,15 +6,19 @@ import numpy as np
 import pytest
 import torch
 
+from augment import files
 from augment.data.keypoints import JOINTS, MIRROR
 from augment.pose_estimation import (
     JOINT_SCORE,
     TOLERANCE,
     WEIGHTS,
     KeypointRCNN,
+    annotated_by,
     find_weights,
+    inside,
     openpose_of_coco,
     pose_agreement,
+    provenance_path,
 )
 
 COCO = (
@@ -144,7 +148,7 @@ def test_it_finds_torchvisions_joints(network, tmp_path):
     state = torch.get_rng_state()
     estimator = KeypointRCNN(tmp_path / WEIGHTS[0], short_side=64)
     images = np.random.default_rng(0).integers(0, 256, (2, 64, 32, 3), dtype=np.uint8)
-    found = estimator(images)
+    found, confidences = estimator.detect(images)
     assert torch.equal(torch.get_rng_state(), state)
     assert found.dtype == np.float32
     assert np.isnan(found[:, JOINTS.index("left wrist")]).all()
@@ -156,6 +160,12 @@ def test_it_finds_torchvisions_joints(network, tmp_path):
             if name not in ("neck", "left wrist"):
                 column, row, _ = best[COCO.index(name)]
                 np.testing.assert_allclose(points[place], [row, column], atol=1e-3, err_msg=name)
+    np.testing.assert_allclose(confidences, [each["scores"].max() for each in expected], rtol=1e-5)
+    np.testing.assert_array_equal(found, estimator(images))
+    estimator._network.roi_heads.score_thresh = 1.1
+    found, confidences = estimator.detect(images)
+    assert np.isnan(found).all(), "nobody"
+    np.testing.assert_array_equal(confidences, [0, 0])
     assert estimator.provenance["short_side"] == 64
     assert len(estimator.provenance["weights_sha256"]) == 64
 
@@ -183,3 +193,29 @@ def test_weights_are_found_where_torch_keeps_them(tmp_path, monkeypatch):
     for name in reversed(WEIGHTS):
         (tmp_path / "checkpoints" / name).touch()
         assert find_weights() == tmp_path / "checkpoints" / name
+
+
+# ---- annotation files
+
+
+def test_a_joint_whose_pixel_lies_outside_is_missing():
+    points = np.full((1, 18, 2), 5.0)
+    points[0, :6] = [(-0.4, 0), (-0.6, 0), (127.4, 63.4), (127.6, 3), (3, 63.6), (np.nan, 4)]
+    found = inside(points, (128, 64))
+    missing = np.isnan(found).any(axis=2)[0]
+    assert np.flatnonzero(missing).tolist() == [1, 3, 4, 5]
+    np.testing.assert_array_equal(found[0, ~missing], points[0, ~missing])
+
+
+def test_an_annotation_is_of_the_estimator_that_its_file_names(tmp_path):
+    annotation = tmp_path / "poses.csv"
+    annotation.write_text("name:keypoints_y:keypoints_x\n")
+    assert annotated_by(annotation) is None
+    said = {"pose_estimator": {"estimator": "made up"}, "annotation_sha256": files.sha256(annotation)}
+    files.write_json(provenance_path(annotation), said)
+    assert annotated_by(annotation) == {"estimator": "made up"}
+    annotation.write_text("name:keypoints_y:keypoints_x\n\n")
+    assert annotated_by(annotation) is None, "somebody has edited it"
+    files.write_json(provenance_path(annotation), [])
+    with pytest.raises(ValueError, match=r"poses\.csv\.json: does not say which estimator made poses\.csv"):
+        annotated_by(annotation)

@@ -1,0 +1,124 @@
+"""COCO's key points of persons (JSON: images, annotations) as OpenPose's 18 joints by image name.
+
+An annotation holds 17 triples (x, y, visibility) in pixels from 0; of visibility 0 is what was not annotated.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from augment import files
+from augment.data.images import glance
+from augment.data.keypoints import Points
+from augment.data.survey import some
+from augment.pose_estimation import openpose_of_coco
+
+NAMES = (
+    "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder", "left_elbow",
+    "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle",
+    "right_ankle",
+)  # fmt: skip
+RULE = "of several persons the one with the best score, or the largest one where none has a score"
+
+
+def read_coco(path: Path, images: Sequence[Path]) -> dict[str, Points]:
+    """Key points of those of `images` that the file lists, by name; all are missing where it has no person.
+
+    Of several persons in an image the one with the best `score` is taken, or the largest one where none has a score.
+
+    Raises:
+        ValueError: no such file; none of the images is listed; one is listed twice, or annotated at another size.
+    """
+    content = files.read_json(path)
+    if not isinstance(content, dict) or not all(isinstance(content.get(k), list) for k in ("images", "annotations")):
+        raise ValueError(f"{path}: expected COCO's lists `images` and `annotations`; give an annotation file of COCO's")
+    _require_order(path, content.get("categories", []))
+    try:
+        listed = _listed(path, content["images"], {image.name for image in images})
+        persons = _persons(content["annotations"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path}: an entry is not as in COCO ({type(error).__name__}: {error})") from None
+    points: dict[str, Points] = {}
+    for image in images:
+        if image.name in listed:
+            entry = listed[image.name]
+            _require_size(path, image, entry)
+            points[image.name] = _main_person(path, image.name, persons.get(entry["id"], []))
+    if not points:
+        names = some((PurePosixPath(entry["file_name"]).name for entry in content["images"]), most=2) or "nothing"
+        raise ValueError(f"{path}: lists none of the {len(images)} images ({images[0].name}, ...) but {names}")
+    return points
+
+
+def _require_order(path: Path, categories: Sequence[Mapping[str, Any]]) -> None:
+    """Where the file names its joints, they must be COCO's in COCO's order."""
+    for category in categories:
+        if (names := category.get("keypoints")) and tuple(names) != NAMES:
+            raise ValueError(f"{path}: its joints are {some(names)}, expected COCO's 17 ({some(NAMES)})")
+
+
+def _listed(path: Path, entries: Sequence[Mapping[str, Any]], wanted: set[str]) -> dict[str, Mapping[str, Any]]:
+    """The entries of wanted images by file name; folders before it do not count."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for entry in entries:
+        name = PurePosixPath(entry["file_name"]).name
+        if name in found:
+            raise ValueError(f"{path}: lists {name} twice; key points go by file name: keep one of the entries")
+        if name in wanted:
+            found[name] = entry
+    return found
+
+
+def _persons(annotations: Sequence[Mapping[str, Any]]) -> dict[Any, list[Mapping[str, Any]]]:
+    """What has key points, by image; crowds have none of anybody."""
+    found: dict[Any, list[Mapping[str, Any]]] = defaultdict(list)
+    for annotation in annotations:
+        if annotation.get("keypoints") and not annotation.get("iscrowd"):
+            found[annotation["image_id"]].append(annotation)
+    return found
+
+
+def _require_size(path: Path, image: Path, entry: Mapping[str, Any]) -> None:
+    size = glance(image)
+    said = tuple(entry.get(side, found) for side, found in zip(("height", "width"), size, strict=True))
+    if said != size:
+        raise ValueError(
+            f"{path}: {image.name} is annotated at {said[0]}x{said[1]} (height x width), the image is "
+            f"{size[0]}x{size[1]}; scale the key points, or give the images that were annotated"
+        )
+
+
+def _main_person(path: Path, name: str, persons: Sequence[Mapping[str, Any]]) -> Points:
+    """All joints are missing where there is no person."""
+    if not persons:
+        return np.full((18, 2), np.nan, dtype=np.float32)
+    triples = [_triples(path, name, person["keypoints"]) for person in persons]
+    if any("score" in person for person in persons):
+        sizes = [float(person.get("score", -np.inf)) for person in persons]
+    else:
+        sizes = [_area(person, points) for person, points in zip(persons, triples, strict=True)]
+    points = triples[int(np.argmax(sizes))]
+    joints = np.where(points[:, 2:] > 0, points[:, [1, 0]], np.nan)
+    return openpose_of_coco(joints[None])[0]
+
+
+def _area(person: Mapping[str, Any], triples: Float[np.ndarray, "17 3"]) -> float:
+    """Of its box, or of the box of its joints."""
+    if len(person.get("bbox", ())) == 4:
+        return float(person["bbox"][2] * person["bbox"][3])
+    seen = triples[triples[:, 2] > 0, :2]
+    return float(np.prod(np.ptp(seen, axis=0))) if len(seen) else 0.0
+
+
+def _triples(path: Path, name: str, numbers: Sequence[float]) -> Float[np.ndarray, "17 3"]:
+    try:
+        triples = np.asarray(numbers, dtype=np.float64)
+    except (ValueError, TypeError):
+        triples = np.empty(0)
+    if triples.shape != (3 * len(NAMES),) or not np.isfinite(triples).all():
+        raise ValueError(f"{path}: {name}: expected {3 * len(NAMES)} numbers as `keypoints`, found {str(numbers)[:60]}")
+    return triples.reshape(-1, 3)
