@@ -36,6 +36,12 @@ install_import_hook(
         "augment.rtmpose",
         "augment.poses",
         "augment.coco",
+        "augment.image_metrics",
+        "augment.image_pairs",
+        "augment.image_entries",
+        "augment.image_saving",
+        "augment.image_sheet",
+        "augment.intervals",
     ],
     "beartype.beartype",
 )

@@ -1,0 +1,270 @@
+"""What is compared: generated images, the true image and the source of each where they are known, and real ones.
+
+Three ways to it: a generator on pairs of test images, a synthetic set beside its training images, two plain folders.
+Pixels are read or made when they are asked for, some rows at a time; none of this is too large for memory.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float32, Int64, UInt8
+
+from augment import audit, image_saving
+from augment.data import keypoints, posemaps
+from augment.data.images import read_image, read_images
+from augment.data.market1501 import image_files, parse_name
+from augment.data.pairs import Pairs, read_pairs
+from augment.data.records import DISTRACTOR, JUNK, UNKNOWN_CAMERA, DataSet, Record
+from augment.score_columns import find_sources
+from augment.store import Reader
+from generators.generator import Generator
+from generators.tensors import from_uint8
+
+COUNT = 1_000  # random pairs
+Rows = Int64[np.ndarray, " b"]
+Pixels = UInt8[np.ndarray, "b h w 3"]
+Read = Callable[[Rows], Pixels]
+Points = Mapping[str, keypoints.Points]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Generated images, a row each. `source` and `true` may be asked for rows that have them only."""
+
+    size: tuple[int, int]
+    generated: Read
+    people: Int64[np.ndarray, " n"]  # whose images are resampled together
+    unit: str  # what they are: identities, or images where nobody is known
+    paired: Bool[np.ndarray, " n"]  # which rows have a true image
+    true: Read
+    source: Read | None
+    poses: Float32[np.ndarray, "n 18 2"] | None  # asked for; None where any row's is unknown
+    real: tuple[Record, ...]  # what distributions are compared with
+    other: tuple[Record, ...]  # further real images, whose distance to the first is the floor; none: halves of `real`
+    other_poses: Float32[np.ndarray, "m 18 2"] | None
+    reader: Reader | None = None  # of a synthetic set
+    says: dict[str, Any] = field(default_factory=dict)  # how it came about
+    saved: str = "lossless"
+    resize: bool = False  # real images of another size are resized to this one (bilinear)
+
+    def __len__(self) -> int:
+        return len(self.people)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Pairs (source, target) of test images, as numbers of records."""
+
+    records: tuple[Record, ...]
+    points: Float32[np.ndarray, "m 18 2"]
+    pairs: Int64[np.ndarray, "n 2"]
+    says: dict[str, Any]
+
+
+def choose_pairs(
+    dataset: DataSet, points: Points, listed: Path | None, count: int | None, *, same_camera: bool, seed: int
+) -> Chosen:
+    """The pairs of a list (`listed`, else the data set's own), or random ones (COUNT), each once.
+
+    Of a list with more than `count` pairs that many are taken at random. With `same_camera` no list is looked for.
+
+    Raises:
+        ValueError: no test images, no pair, or a pair of two persons.
+    """
+    test = _test_images(dataset)
+    if not test:
+        raise ValueError(f"{dataset.root}: has no query or gallery, so nobody that the generator has not seen")
+    path = listed or dataset.test_pairs
+    if path is None or same_camera:
+        if listed is not None:
+            raise ValueError("--same-camera: chooses random pairs, but --pairs lists them; leave one of them out")
+        records = keypoints.usable(test, points)
+        pairs = _drawn(records, count or COUNT, same_camera, seed)
+        cameras = "of one camera" if same_camera else "of any cameras"
+        says = {"pairs": f"{len(pairs)} random pairs of test identities, {cameras}", "pairs_seed": seed}
+    else:
+        records = tuple(sorted(test, key=lambda record: record.name))
+        pairs = read_pairs(path, records)
+        with_torso = [record.name in points and bool(keypoints.has_torso(points[record.name])) for record in records]
+        kept = pairs[np.asarray(with_torso)[pairs].all(axis=1)]
+        of_list = kept[_some(len(kept), count or len(kept), seed)]
+        says = {
+            "pairs": f"{len(of_list)} pairs of {path.name}",
+            "listed": len(pairs),
+            "left_out_without_torso": len(pairs) - len(kept),
+        }
+        pairs = of_list
+    if not len(pairs):
+        raise ValueError(f"{path or dataset.root}: no pair of images with key points; check them with `augment check`")
+    people = np.asarray([record.pid for record in records])[pairs]
+    if len(wrong := np.flatnonzero(people[:, 0] != people[:, 1])):
+        source, target = (records[index].name for index in pairs[wrong[0]])
+        raise ValueError(f"{path}: {source} and {target} show two persons, so there is no true image; take them out")
+    used, local = np.unique(pairs, return_inverse=True)
+    chosen = tuple(records[index] for index in used)
+    return Chosen(chosen, keypoints.stack(chosen, points), local.reshape(pairs.shape).astype(np.int64), says)
+
+
+def of_generator(
+    network: Generator, chosen: Chosen, real: Sequence[Record], device: torch.device, saved: str = "lossless"
+) -> Compared:
+    """A generator's images for pairs of people that it has not seen, as they are after saving.
+
+    Raises:
+        ValueError: an image that cannot be read.
+    """
+    source, target = chosen.pairs.T
+    size = read_image(chosen.records[0].path).shape[:2]
+    read = _read(chosen.records, size)
+    distinct = np.unique(target)
+
+    @torch.inference_mode()
+    def generated(rows: Rows) -> Pixels:
+        image = from_uint8(torch.from_numpy(read(source[rows])).to(device))
+        source_map, target_map = (
+            posemaps.render(torch.from_numpy(chosen.points[of[rows]]).to(device), size, kind=network.pose_map)
+            for of in (source, target)
+        )
+        return image_saving.saved(network(image, source_map, target_map), saved)
+
+    return Compared(
+        size,
+        generated,
+        np.asarray([record.pid for record in chosen.records])[target].astype(np.int64),
+        "identities",
+        np.ones(len(target), dtype=bool),
+        lambda rows: read(target[rows]),
+        lambda rows: read(source[rows]),
+        chosen.points[target],
+        tuple(real),
+        tuple(chosen.records[index] for index in distinct),
+        chosen.points[distinct],
+        says=chosen.says,
+        saved=saved,
+    )
+
+
+def of_set(reader: Reader, dataset: DataSet, points: Points | None, seed: int) -> Compared:
+    """A synthetic set beside the images that it was made from.
+
+    A row has a true image where its target pose is that of an image of the same person.
+
+    Raises:
+        ValueError: an unfinished set, or one that was made from other data.
+    """
+    path = reader.path
+    if not reader.attributes.get("complete"):
+        raise ValueError(f"--images {path}: one part of an unfinished set; run `augment synthesize` to its end first")
+    remedy = "give the data that the set was made from"
+    audit.require_same(f"--images {path}", reader.attributes, {"data_digest": dataset.digest}, remedy)
+    test_too = bool(reader.attributes.get(audit.TEST_IDENTITIES))
+    sources = find_sources(reader, dataset, test_too=test_too)
+    test = _test_images(dataset)
+    named = {record.name: record for record in (*(test if test_too else ()), *dataset.train)}
+    targets = [named.get(reader.target_name(row)) for row in range(len(reader))]
+    paired = np.asarray(
+        [target is not None and target.pid == pid for target, pid in zip(targets, reader.pid.tolist(), strict=True)]
+    )
+    records = list(dict.fromkeys(record for record in targets if record is not None))
+    place = {record: index for index, record in enumerate(records)}
+    target_place = np.asarray([-1 if record is None else place[record] for record in targets])
+    read_true, read_source = (_read(part, reader.size, resize=True) for part in (records, sources.records))
+    other = keypoints.usable(test, points) if points and test else test
+    other = tuple(other[index] for index in _some(len(other), len(reader), seed))
+    poses = reader.target_pose
+    return Compared(
+        reader.size,
+        lambda rows: np.stack([reader.image(int(row)) for row in rows]),
+        reader.pid,
+        "identities",
+        paired,
+        lambda rows: read_true(target_place[rows]),
+        lambda rows: read_source(sources.place[rows]),
+        poses if bool(keypoints.has_torso(poses).all()) else None,
+        dataset.train,
+        other,
+        keypoints.stack(other, points) if points and other else None,
+        reader,
+        {
+            "images": "of training identities, whom the generator may have seen",
+            "set_content_sha256": reader.content_sha256,
+            "with_true_image": int(paired.sum()),
+        },
+        resize=True,
+    )
+
+
+def of_folders(real: Path, generated: Path) -> Compared:
+    """Two folders of images. Those of one name, whatever their suffixes, are a pair.
+
+    Where all generated images are named as Market-1501's are, identities are known.
+
+    Raises:
+        ValueError: a folder without images, or an image that cannot be read.
+    """
+    records, made = (_plain_records(folder, what) for folder, what in ((real, "DATA"), (generated, "--images")))
+    size = read_image(made[0].path).shape[:2]
+    stems = {record.path.stem: index for index, record in enumerate(records)}
+    target = np.asarray([stems.get(record.path.stem, -1) for record in made])
+    people = np.asarray([record.pid for record in made])
+    known = bool((people > DISTRACTOR).all())
+    read_real, read_made = _read(records, size), _read(made, size)
+    return Compared(
+        size,
+        read_made,
+        people.astype(np.int64) if known else np.arange(len(made)),
+        "identities" if known else "images",
+        target >= 0,
+        lambda rows: read_real(target[rows]),
+        None,
+        None,
+        records,
+        (),
+        None,
+        says={
+            "images": f"{len(made)} in a folder",
+            "real": f"{len(records)} in a folder",
+            "paired_by_name": int((target >= 0).sum()),
+        },
+    )
+
+
+def _read(records: Sequence[Record], size: tuple[int, int], *, resize: bool = False) -> Read:
+    def read(rows: Rows) -> Pixels:
+        used, of_row = np.unique(rows, return_inverse=True)
+        return read_images([records[index] for index in used], size, resize)[of_row]
+
+    return read
+
+
+def _test_images(dataset: DataSet) -> list[Record]:
+    """Those of query and gallery that show somebody, by name."""
+    test = dict.fromkeys(record for record in (*dataset.query, *dataset.gallery) if record.pid > DISTRACTOR)
+    return sorted(test, key=lambda record: record.name)
+
+
+def _drawn(records: Sequence[Record], count: int, same_camera: bool, seed: int) -> Int64[np.ndarray, "n 2"]:
+    """`count` different pairs, or all where there are no more."""
+    cameras = [record.camid for record in records] if same_camera else None
+    pairs = Pairs([record.pid for record in records], cameras)
+    chosen = _some(len(pairs), count, seed)
+    return np.asarray([pairs[int(index)] for index in chosen], dtype=np.int64).reshape(-1, 2)
+
+
+def _some(total: int, count: int, seed: int) -> Int64[np.ndarray, " n"]:
+    """`count` different numbers below `total`, or all of them, ascending."""
+    return np.sort(np.random.default_rng([seed, 4]).permutation(total)[:count])
+
+
+def _plain_records(folder: Path, what: str) -> tuple[Record, ...]:
+    paths = image_files(folder) if folder.is_dir() else []
+    if not paths:
+        raise ValueError(
+            f"{what}: {folder} is no folder that holds images itself (.jpg, .png); to compare two folders give the one "
+            "of the real images as DATA and that of the generated ones as --images"
+        )
+    return tuple(Record(path, *(parse_name(path.name) or (JUNK, UNKNOWN_CAMERA))) for path in paths)

@@ -1,0 +1,134 @@
+"""From columns to entries: which sums, whose floor, what is left out; distances of distributions by hand."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from augment.coverage import evenness
+from augment.data.records import Record
+from augment.image_entries import Measured, TooFew, entry
+from augment.image_pairs import Compared
+from augment.image_passes import LOGITS, REAL_PAIRS
+from augment.policies import cluster_poses
+from generators.metrics.frechet import frechet_distance, moments
+from generators.metrics.inception_score import inception_score
+from tests.posing import posed
+
+OTHER = (Record(Path("a.png"), 7, 1),)
+
+
+def compared(people, other=OTHER, **more):
+    people = np.asarray(people)
+    paired = np.ones(len(people), dtype=bool)
+    real = more.pop("real", ())
+    poses = more.pop("poses", None)
+
+    def nothing(rows):
+        return np.zeros((len(rows), 8, 8, 3), np.uint8)
+
+    return Compared((8, 8), nothing, people, "identities", paired, nothing, None, poses, real, other, None, **more)
+
+
+def measured(people, generated, real=None, other=None, *, others=OTHER, **more):
+    return Measured(compared(people, others, **more), generated, real or {}, other or {}, None, 0)
+
+
+def features(seed, count=30, shift=0.0):
+    return np.random.default_rng(seed).normal(shift, 1, (count, 6)).astype(np.float32)
+
+
+def test_a_mean_leaves_out_what_has_no_value():
+    values = np.asarray([0.5, np.nan, 0.25, np.inf, 1.0])
+    found = entry("psnr", measured([1, 1, 2, 2, 3], {"psnr": values}))
+    assert found["value"] == (0.5 + 0.25 + 1.0) / 3
+    assert (found["n"], found["identities"], found["left_out"]) == (3, 3, 2)
+    assert found["low"] <= found["value"] <= found["high"]
+    assert (found["protocol"], found["better"], found["unit"]) == ("data range 1", "higher", "dB")
+    with pytest.raises(TooFew, match="infinite: every generated image equals its true one"):
+        entry("psnr", measured([1, 2], {"psnr": np.full(2, np.inf)}))
+    with pytest.raises(TooFew, match="no image has a value"):
+        entry("ssim", measured([1, 2], {"ssim": np.full(2, np.nan)}))
+
+
+def test_pckh_is_a_ratio_of_sums_and_its_floor_that_of_real_images():
+    joints = np.asarray([[3, 10], [0, 0], [9, 10], [1, 5]])
+    real = np.asarray([[8, 10], [5, 5]])
+    found = entry("pckh", measured([1, 1, 2, 3], {"pckh": joints}, other={"pckh": real}))
+    assert found["value"] == (3 + 9 + 1) / (10 + 10 + 5)
+    assert found["n"] == 3, "the second image is not counted"
+    assert found["floor"] == {"value": 13 / 15, "n": 2, "of": "real images"}
+
+
+def test_identity_has_the_similarity_of_two_real_images_beside_it():
+    columns = {"identity_similarity": np.asarray([0.5, 0.7]), REAL_PAIRS: np.asarray([0.9, np.nan])}
+    found = entry("identity_similarity", measured([1, 2], columns))
+    assert found["value"] == pytest.approx(0.6)
+    assert found["floor"] == {"value": 0.9, "n": 1, "of": "source and true image"}
+
+
+def test_fid_and_its_floor():
+    generated, real, other = features(0, 20, 1.0), features(1), features(2, 25)
+    columns = [{"inception": each} for each in (generated, real, other)]
+    found = entry("fid", measured(range(20), *columns))
+    assert found["value"] == pytest.approx(frechet_distance(moments(real), moments(generated)))
+    assert found["floor"]["value"] == pytest.approx(frechet_distance(moments(real), moments(other)))
+    assert (found["n"], found["real_n"], found["floor"]["n"], found["low"]) == (20, 30, 25, None)
+    assert found["floor"]["value"] < found["value"]
+    kid = entry("kid", measured(range(20), *columns))
+    assert (kid["subset_size"], kid["floor"]["subset_size"]) == (20, 25)
+    assert kid["floor"]["value"] < kid["value"]
+    assert kid["sd"] == pytest.approx(0, abs=1e-9) or kid["sd"] > 0
+
+
+def test_without_further_real_images_the_floor_is_of_halves():
+    columns = [{"inception": features(0)}, {"inception": features(1, 31)}]
+    found = entry("fid", measured(range(30), *columns, others=()))
+    assert found["floor"]["of"] == "one half of the real images against the other"
+    assert found["floor"]["n"] == 15
+
+
+def test_fid_gfla_drops_the_last_partial_batch():
+    generated, real = features(0, 70), features(1, 64)
+    columns = [{"inception-torchvision": each} for each in (generated, real, real)]
+    found = entry("fid_gfla", measured(range(70), *columns))
+    assert found["value"] == pytest.approx(frechet_distance(moments(real), moments(generated[:64])))
+
+
+def test_too_few_images():
+    one = {"inception": features(0, 1), LOGITS: features(0, 9)}
+    for name, said in (("fid", "1 images have no"), ("kid", "1 images are too few"), ("inception_score", "9 images")):
+        with pytest.raises(TooFew, match=said):
+            entry(name, measured(range(1), one, {"inception": features(1)}, {"inception": features(2)}))
+
+
+def test_inception_score_in_the_order_of_the_images():
+    logits = features(0, 40) * np.linspace(0, 5, 40, dtype=np.float32)[:, None]
+    found = entry("inception_score", measured(range(40), {LOGITS: logits}, other={LOGITS: logits[::2]}))
+    value, sd = inception_score(logits)
+    assert (found["value"], found["sd"], found["n"]) == (value, sd, 40)
+    assert found["floor"] == {"value": inception_score(logits[::2])[0], "sd": inception_score(logits[::2])[1], "n": 20,
+                              "of": "real images"}  # fmt: skip
+
+
+def test_jpeg_is_in_the_protocol():
+    assert entry("ssim", measured([1, 2], {"ssim": np.ones(2)}, saved="jpeg"))["protocol"] == "patn, saved as jpeg"
+
+
+def test_poses_of_a_set_over_clusters_of_the_real_ones():
+    split = posed([3, 3, 3, 7, 7, 9], [0, 1, 1, 2, 0, 0])
+    points = {record.name: each for record, each in zip(split.records, split.points, strict=True)}
+    rows = [1, 2, 3, 0]  # whose poses the set shows, of persons 3, 3, 7 and 7
+    held = compared([3, 3, 7, 7], real=split.records, poses=split.points[rows])
+    whole = Measured(held, {}, {}, {}, points, 0)
+    labels = cluster_poses(split.points, 0).labels
+    clusters = labels.max() + 1
+    found = entry("pose_diversity", whole)
+    assert found["value"] == pytest.approx(evenness(np.bincount(labels[rows], minlength=clusters)).item())
+    assert found["floor"]["value"] == pytest.approx(evenness(np.bincount(labels, minlength=clusters)).item())
+    assert (found["n"], found["identities"]) == (4, 2)
+    found = entry("pose_coverage", whole)
+    both = {3: [*labels[:3], *labels[[1, 2]]], 7: [*labels[3:5], *labels[[3, 0]]], 9: [labels[5]]}
+    expected = np.mean([evenness(np.bincount(each, minlength=clusters)).item() for each in both.values()])
+    assert found["value"] == pytest.approx(expected)
+    assert found["identities"] == 3
