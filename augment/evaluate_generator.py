@@ -8,8 +8,8 @@ SHEET (.png)   the best, median and worst images by some metrics
 """
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from augment.image_pairs import Compared, Points, choose_pairs, of_folders, of_g
 from augment.image_passes import DISTRIBUTION, Columns, Passes
 from augment.image_saving import WAYS
 from augment.image_sheet import write_sheet
+from augment.pose_estimation import PersonDetector, annotated_by
 from generators import checkpoint
 
 Log = Callable[[str], None]
@@ -65,6 +66,7 @@ class Subject:
 
     compared: Compared
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    annotations: tuple[Path, ...] = ()  # files of the key points
 
 
 def run(
@@ -105,6 +107,7 @@ def run(
         else:
             assert images is not None
             subject = _of_set(store.Reader(images), dataset, points, config.seed)
+        subject = replace(subject, annotations=dataset.annotations if poses is None else (poses,))
     measured, found = measure(config, subject, asked or Asked(), dataset, points, device=device, bar=bar, log=log)
     if out is not None:
         files.write_json(out, found)
@@ -148,6 +151,8 @@ def measure(
             except TooFew as error:
                 without[name] = str(error)
     notes = _notes(metrics, compared, networks)
+    if "pckh" in metrics and networks.estimator is not None:
+        notes += _foreign_annotations(subject.annotations, networks.estimator)
     for note in notes:
         log(note)
     found = {
@@ -232,6 +237,21 @@ def _notes(metrics: Mapping[str, Any], compared: Compared, networks: Networks) -
     left_out = int(compared.says.get("left_out_without_torso", 0))
     if left_out:
         notes.append(f"{left_out:,} listed pairs left out: an image without annotated shoulders and hips")
+    return notes
+
+
+def _foreign_annotations(annotations: Sequence[Path], estimator: PersonDetector) -> list[str]:
+    """What PCKh rests on where the joints it compares are not known to be of one estimator."""
+    notes = []
+    for path in annotations:
+        made_by = annotated_by(path)
+        if made_by is None:
+            notes.append(f"pckh: which estimator made {path.name} is unknown; joints of one estimator compare fairly")
+        elif made_by != estimator.provenance:
+            notes.append(
+                f"pckh: {path.name} is {made_by['estimator']}'s, not of the network and settings used here; only the "
+                "same one's joints compare fairly"
+            )
     return notes
 
 

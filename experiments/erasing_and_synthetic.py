@@ -129,10 +129,13 @@ def make_sets(work: Path) -> None:
     synthesize.run(config, data, generator, work / f"{GENERATED}.h5", device="cpu", log=print)
     self_pose = replace(config, poses="self")
     synthesize.run(self_pose, data, generator, work / f"{SELF_POSE}.h5", device="cpu", log=print)
+    job = synthesize.prepare(config, data, generator, device="cpu")
     if not (work / f"{TRUE}.h5").exists():
-        job = synthesize.prepare(config, data, generator, device="cpu")
         provenance = job.provenance | {"generator": {"model": "renderer", "preset": "true", "weights_sha256": None}}
         store.write_set(work / f"{TRUE}.h5", job.plan, provenance, true_renders(job.plan))
+    held = store.Reader(work / f"{TRUE}.h5").attributes["plan_sha256"]
+    if held != job.plan.sha256:
+        raise SystemExit(f"{work / TRUE}.h5 is of another plan; remove it")
 
 
 def true_renders(wanted: Plan) -> Iterator[UInt8[np.ndarray, "1 h w 3"]]:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from augment import cli, files, image_networks, synthesize, train_reid
+from augment import files, image_networks, synthesize, train_reid
 from augment.data import keypoints
 from augment.data.images import read_image
 from augment.data.read import read_data
@@ -18,6 +18,7 @@ from augment.evaluate_generator import EvaluateGeneratorConfig, run
 from augment.image_metrics import METRICS, PIXEL
 from augment.image_networks import Asked
 from augment.image_pairs import choose_pairs
+from augment.pose_estimation import provenance_path
 from generators import checkpoint
 from generators.metrics.pckh import pckh
 from generators.registry import create_generator
@@ -28,7 +29,6 @@ from tests.random_backbones import write_alexnet
 
 @pytest.fixture
 def augment(monkeypatch, capsys, tmp_path):
-    monkeypatch.setitem(cli.COMMANDS, "evaluate-generator", ("evaluate_generator", "Measure generated images."))
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "no-cache"))
     monkeypatch.delenv("TORCH_HOME", raising=False)
     return caller(monkeypatch, capsys)
@@ -210,6 +210,24 @@ def test_copies_have_the_pose_of_the_source_and_real_images_the_right_one(pedest
     assert found["metrics"]["pckh"]["n"] == (expected.counted > 0).sum()
     assert found["metrics"]["detection_score"]["value"] == 1
     assert found["provenance"]["networks"]["pose_estimator"] == {"estimator": "oracle"}
+
+
+def test_pckh_says_whose_joints_it_compares(pedestrians, tmp_path, monkeypatch):
+    annotation = tmp_path / "test.csv"
+    shutil.copy(pedestrians / "market-annotation-test.csv", annotation)
+    monkeypatch.setattr(image_networks, "make_estimator", lambda name, weights, device: Oracle({}))
+    config = EvaluateGeneratorConfig(("pckh",), count=3)
+
+    def notes():
+        found = run(config, pedestrians, generator=Path("copy"), poses=annotation, device="cpu")
+        return [note for note in found["provenance"]["notes"] if note.startswith("pckh")]
+
+    assert "which estimator made test.csv is unknown" in notes()[0]
+    said = {"pose_estimator": {"estimator": "another"}, "annotation_sha256": files.sha256(annotation)}
+    files.write_json(provenance_path(annotation), said)
+    assert "test.csv is another's" in notes()[0]
+    files.write_json(provenance_path(annotation), said | {"pose_estimator": {"estimator": "oracle"}})
+    assert notes() == []
 
 
 def test_the_other_networks_of_re_id_are_refused(pedestrians, tmp_path):
