@@ -4,7 +4,8 @@ X.safetensors   the training state after the last epoch; it knows how to rebuild
 X.csv           loss, accuracy, learning rate, a row an epoch
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ from torch import nn
 from augment import files, interruption
 from augment.board import Board
 from augment.data.records import Record
+from augment.interruption import Preempted
 from augment.journal import Journal
 from reid import checkpoint, distributed, torchreid_api
 from reid.dataset import MixedDataset
+from reid.networks import starting_weights
 from reid.sources import FileSource
 from reid.training import ReidConfig, train
 
@@ -82,6 +85,23 @@ def train_in_files(
     return model, checkpoint.from_bytes(path.read_bytes()).header
 
 
+@contextmanager
+def in_company(path: Path, epochs: int) -> Iterator[None]:
+    """Say what is saved, in the checkpoint `path`, where another process ended and this one cannot go on alone.
+
+    Raises:
+        Preempted: the epochs done are saved.
+    """
+    try:
+        yield
+    except distributed.PeerLost as error:
+        done = _header(path, path.read_bytes() if path.exists() else None, "start afresh with --force")
+        raise Preempted(
+            f"another process ended; {done['epoch']} of {epochs} epochs are saved in {path.parent}; the same command "
+            "continues"
+        ) from error
+
+
 def file_source(records: Sequence[Record]) -> FileSource:
     """Images in the order of their names, which does not depend on the file system."""
     return listed_source(sorted(records, key=lambda record: (record.name, record.pid, record.camid)))
@@ -104,6 +124,26 @@ def init_file(training: ReidConfig) -> Path | None:
     if not path.is_file():
         raise ValueError(f"init {path}: no such file; give random, imagenet or the path of a file of weights")
     return path
+
+
+def init_notes(training: ReidConfig, num_classes: int) -> tuple[str, ...]:
+    """Which tensors of the file that a training starts from are not used, and which of the network's it lacks.
+
+    Raises:
+        ValueError: the file is not there, not readable, not finite, or of another model.
+    """
+    path = init_file(training)
+    weights = starting_weights(training, num_classes)
+    if path is None or weights is None:
+        return ()
+    taken = f"init {path}: {len(weights.taken)} tensors taken"
+    return (f"{taken}; left out: {_some(weights.left)}; at random: {_some(weights.own)}",)
+
+
+def _some(names: Sequence[str], shown: int = 4) -> str:
+    """The first names, and how many there are."""
+    more = f", ... ({len(names)} in all)" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + more or "none"
 
 
 def _header(path: Path, data: bytes | None, remedy: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ RUN/...             the stage's own files
 
 import platform
 import shutil
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -27,6 +28,10 @@ ARTEFACTS: dict[str, tuple[str, ...]] = {
     "score-reid": ("fold-*.safetensors", "epochs-*.csv"),
     "demo": ("data", "generator", "reid", "synthetic.h5", "synthetic.shards", "synthetic.png", "report.html"),
 }  # fmt: skip
+
+# What of it a run begins before it makes anything that it could go on from.
+CURVES = "tensorboard"
+
 LIBRARIES = ("torch", "torchvision", "torchreid", "numpy", "h5py", "pillow", "opencv-python-headless")
 
 
@@ -69,10 +74,10 @@ def open_run(folder: Path, stage: str, config: dict[str, Any], *, force: bool = 
         _refuse_other_stage(folder, saved, stage)
         if force:
             _remove_artefacts(folder, stage)
-        elif _occupied(folder, besides=saved_path.name):
+        elif _occupied(folder, besides={saved_path.name} | {CURVES} & set(ARTEFACTS.get(stage, ()))):
             _refuse_other_config(folder, saved, config)
         else:  # it failed before it made anything
-            saved_path.unlink()
+            _remove_artefacts(folder, stage)
     elif _occupied(folder):
         raise ValueError(f"{folder}: holds files but no config.json, so it is no run folder; choose another --out")
     if not saved_path.exists():
@@ -93,11 +98,11 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _occupied(folder: Path, besides: str = "") -> bool:
+def _occupied(folder: Path, besides: Collection[str] = ()) -> bool:
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder}: is a file; choose a folder for --out")
     return folder.exists() and any(
-        entry.name != besides and not entry.name.endswith(".part") for entry in folder.iterdir()
+        entry.name not in besides and not entry.name.endswith(".part") for entry in folder.iterdir()
     )
 
 

@@ -22,7 +22,7 @@ from augment.data.crossing import cross
 from augment.data.images import require_readable
 from augment.data.read import read_data
 from augment.data.records import DataSet
-from augment.reid_training import file_source, init_file, listed_source, train_in_files
+from augment.reid_training import file_source, in_company, init_file, init_notes, listed_source, train_in_files
 from augment.store import Reader
 from reid import distributed
 from reid.configuration import determining_options
@@ -34,7 +34,7 @@ from reid.networks import require_possible
 from reid.reencoding import Jpeg, Reencoded, estimated
 from reid.results import results
 from reid.sources import identities
-from reid.training import ReidConfig
+from reid.training import ReidConfig, require_trainable
 
 STAGE = "train-reid"
 MATCHES = ("epochs", "iterations")
@@ -72,6 +72,7 @@ class Job:
     provenance: dict[str, Any]
     jpeg: Jpeg | None
     copies: bool
+    notes: tuple[str, ...]  # on the data and on the weights that the training starts from
 
     def __str__(self) -> str:
         synthetic = int(np.count_nonzero(self.images.synthetic))
@@ -85,19 +86,21 @@ def prepare(config: TrainReidConfig, data: Path, synthetic: Sequence[Path] = (),
     """Read and audit data and synthetic sets, and mix them. Query and gallery are those of `test`, or of `data`.
 
     Raises:
-        ValueError: an impossible network, bad data or weights, a synthetic set of another split, an impossible mix; a
-            batch that the processes that were started together cannot share.
+        ValueError: an impossible network, bad data or weights, a synthetic set of another split, an impossible mix or
+            quota; a batch that the processes that were started together cannot share.
     """
     require_possible(config.training)
-    distributed.part_size(config.training.batch, launch.rank().world)
     dataset = read_data(data) if test is None else cross(read_data(data), read_data(test))
     audit.require_disjoint(dataset)
     _require_queries(dataset)
     readers = [_open_set(path, dataset) for path in synthetic]
     jpeg = _jpeg(config, dataset) if readers else None
     images, training = _images(config, dataset, readers, jpeg)
+    require_trainable(training, images, launch.rank().world)
+    notes = (*dataset.notes, *init_notes(training, images.num_classes))
     provenance = _provenance(config, dataset, readers) | {"jpeg": asdict(jpeg) if jpeg else None}
-    return Job(dataset, readers, images, training, provenance, jpeg, config.mixing.control == "real-duplicated")
+    copies = config.mixing.control == "real-duplicated"
+    return Job(dataset, readers, images, training, provenance, jpeg, copies, notes)
 
 
 def run(
@@ -121,15 +124,15 @@ def run(
 
     Raises:
         ValueError: bad data or weights, a synthetic set of another split, another configuration in `out`.
-        Preempted: stopped by SIGTERM; the epochs done are saved.
+        Preempted: stopped by SIGTERM, or by the end of another process; the epochs done are saved.
     """
     weights, journal = out / "checkpoint.safetensors", out / "epochs.csv"
     board = out / "tensorboard" if tensorboard else None
-    with launch.processes(device) as compute:
+    with in_company(weights, config.training.epochs), launch.processes(device) as compute:
         if distributed.rank() > 0:
             progress, log = None, lambda line: None
-        job = prepare(config, data, synthetic, test)
-        for note in job.dataset.notes:
+        job = distributed.in_all(lambda: prepare(config, data, synthetic, test))
+        for note in job.notes:
             log(note)
         determining = _determining(config, job.provenance)
         folder = distributed.in_first(lambda: _open(job, out, determining, force))

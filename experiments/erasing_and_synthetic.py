@@ -1,15 +1,17 @@
 """Does pose-transfer augmentation help beside random erasing, and if it does not, why?
 
-Question: baseline, + random erasing, + synthetic images, + both, with equal updates and 5 paired seeds. Two more arms
+Question: baseline, + random erasing, + synthetic images, + both, with equal updates and 5 paired seeds. Three more arms
 look for the reason. *True renders* are what a perfect generator would make: the plan of the synthetic set, drawn by the
-renderer that drew the data. *Self pose* is the generator's texture without a new pose. Both judges of
+renderer that drew the data. *True renders, test-like* are the same people in poses as the test images have them, which
+training images seldom show: seen from the side and from behind, standing, turning. *Self pose* is the generator's
+texture without a new pose. Both judges of
 `augment score` say how many images of each set they take for the right person, and the accuracy on the training list at
 the end says how far each arm has got with it. The generator is the demo's: the shipped weights, fine-tuned on the
 training identities; they have seen 500 other procedural identities, the baseline has not.
 
     OMP_NUM_THREADS=1 python -m experiments.erasing_and_synthetic --work DIR [--epochs N] [--seeds N] [--jobs N]
 
-Expected cost: five seconds on one core for each epoch of each of 26 trainings, and ten minutes for generator, sets and
+Expected cost: five seconds on one core for each epoch of each of 29 trainings, and ten minutes for generator, sets and
 judges. Running it again continues it. Result: docs/experiments.md.
 """
 
@@ -29,9 +31,11 @@ from jaxtyping import UInt8
 
 from augment import report, scoring, store, synthesize, train_generator, train_reid, weights
 from augment.comparison import compare
-from augment.data.pedestrians import PedestriansConfig, Pose, make_data, plan, portray
+from augment.data.pedestrians import PedestriansConfig, Pose, make_data, plan, portray, sample_heading, sample_pose
+from augment.data.pedestrians.dataset import ACTIVITIES, MIX
+from augment.data.pedestrians.skeleton import VIEWS
 from augment.files import read_json
-from augment.plan import Plan
+from augment.plan import UNKNOWN, Plan
 from augment.report import Trial
 from augment.scoring import ScoreConfig
 from augment.synthesize import SynthesizeConfig
@@ -43,7 +47,7 @@ from reid.training import ReidConfig
 
 PEDESTRIANS = PedestriansConfig(identities=64, test_identities=48, per_camera=3)
 PER_IMAGE = 2
-GENERATED, SELF_POSE, TRUE = "generated", "self-pose", "true-renders"
+GENERATED, SELF_POSE, TRUE, TEST_LIKE = "generated", "self-pose", "true-renders", "test-like-renders"
 ERASING = 0.5
 TRAINING = ReidConfig(model="osnet_x0_25", height=128, width=64, batch=16, learning_rate=1.5e-3, schedule="cosine")
 
@@ -87,7 +91,11 @@ class Study:
 BASELINE = Arm("real")
 ERASED = Arm("real, erasing", None, ERASING)
 ASKED = (BASELINE, ERASED, Arm("+ synthetic", GENERATED), Arm("+ synthetic, erasing", GENERATED, ERASING))
-REASONS = (Arm("+ true renders", TRUE), Arm("+ self pose", SELF_POSE))
+REASONS = (
+    Arm("+ true renders", TRUE),
+    Arm("+ true renders, test-like", TEST_LIKE),
+    Arm("+ self pose", SELF_POSE),
+)
 REASON_SEEDS = 3  # the first ones
 ARMS = (*ASKED, *REASONS)
 
@@ -119,7 +127,7 @@ def main() -> None:
 
 
 def make_sets(work: Path) -> None:
-    """The data, and the three sets that share one plan but for the poses of `self`."""
+    """The data, and the four sets, which share sources and counts."""
     data = make_data(PEDESTRIANS, work / "data")
     options = {"images": 1_600, "learning_rate": 3e-4, "decay": 1.0}
     recipe = create_recipe("dptn", "tiny", training=options)
@@ -130,12 +138,17 @@ def make_sets(work: Path) -> None:
     self_pose = replace(config, poses="self")
     synthesize.run(self_pose, data, generator, work / f"{SELF_POSE}.h5", device="cpu", log=print)
     job = synthesize.prepare(config, data, generator, device="cpu")
-    if not (work / f"{TRUE}.h5").exists():
-        provenance = job.provenance | {"generator": {"model": "renderer", "preset": "true", "weights_sha256": None}}
-        store.write_set(work / f"{TRUE}.h5", job.plan, provenance, true_renders(job.plan))
-    held = store.Reader(work / f"{TRUE}.h5").attributes["plan_sha256"]
-    if held != job.plan.sha256:
-        raise SystemExit(f"{work / TRUE}.h5 is of another plan; remove it")
+    nowhere = replace(job.plan, target_index=np.full(len(job.plan), UNKNOWN))
+    for name, wanted, images in (
+        (TRUE, job.plan, true_renders(job.plan)),
+        (TEST_LIKE, nowhere, test_like_renders(job.plan)),
+    ):
+        path = work / f"{name}.h5"
+        if not path.exists():
+            provenance = job.provenance | {"generator": {"model": "renderer", "preset": name, "weights_sha256": None}}
+            store.write_set(path, wanted, provenance, images)
+        if store.Reader(path).attributes["plan_sha256"] != wanted.sha256:
+            raise SystemExit(f"{path}: of another plan; remove it")
 
 
 def true_renders(wanted: Plan) -> Iterator[UInt8[np.ndarray, "1 h w 3"]]:
@@ -144,6 +157,17 @@ def true_renders(wanted: Plan) -> Iterator[UInt8[np.ndarray, "1 h w 3"]]:
     poses = {take.name: take.pose for person in people for take in plan(PEDESTRIANS, "train", person)}
     for row, (source, target) in enumerate(zip(wanted.source_index, wanted.target_index, strict=True)):
         yield render(wanted.files[source], poses[wanted.files[target]], row)[None]
+
+
+def test_like_renders(wanted: Plan) -> Iterator[UInt8[np.ndarray, "1 h w 3"]]:
+    """The sources of the plan in poses drawn as those of test images are."""
+    views, activities = MIX["test"]
+    for row, source in enumerate(wanted.source_index):
+        rng = np.random.default_rng([2, row])
+        heading = sample_heading(rng, str(rng.choice(VIEWS, p=views)))
+        yield render(wanted.files[source], sample_pose(rng, heading, str(rng.choice(ACTIVITIES, p=activities))), row)[
+            None
+        ]
 
 
 def render(source: str, pose: Pose, row: int) -> UInt8[np.ndarray, "h w 3"]:
@@ -187,7 +211,7 @@ def print_judgement(work: Path) -> None:
     config = ScoreConfig(scores=("identity_similarity", "identity_margin", "source_distance"))
     print("| set | taken for the right person | margin, mean | distance to the source, mean |")
     print("| --- | --- | --- | --- |")
-    for name in (GENERATED, SELF_POSE, TRUE):
+    for name in (GENERATED, SELF_POSE, TRUE, TEST_LIKE):
         path = work / f"{name}.h5"
         scoring.run(config, path, work / "data", reid=work / "judges", device="cpu")
         scores = store.Reader(path).scores

@@ -3,6 +3,7 @@
 The tensors `model.<name>` are parameters and buffers, `optimiser.<name>.<moment>` what the optimiser keeps of each.
 """
 
+import hashlib
 import json
 import struct
 from dataclasses import dataclass
@@ -27,13 +28,17 @@ class Checkpoint:
 
 def to_bytes(model: nn.Module, optimiser: torch.optim.Optimizer, header: dict[str, Any]) -> bytes:
     """The state of a model and of its optimiser, whose parameters must be the model's."""
-    tensors = {f"model.{key}": value for key, value in model.state_dict().items()}
-    for name, parameter in _named_parameters(model, optimiser).items():
-        for moment, value in optimiser.state[parameter].items():
-            if value is not None:  # SGD without momentum
-                tensors[f"optimiser.{name}.{moment}"] = torch.as_tensor(value)
-    plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+    plain = {key: value.detach().cpu().contiguous() for key, value in _tensors(model, optimiser).items()}
     return safetensors.torch.save(plain, {HEADER: json.dumps(header)})
+
+
+def digest(model: nn.Module, optimiser: torch.optim.Optimizer) -> str:
+    """SHA-256 of the tensors that `to_bytes` saves, with their names."""
+    found = hashlib.sha256()
+    for key, value in sorted(_tensors(model, optimiser).items()):
+        found.update(f"{key} {value.dtype} {tuple(value.shape)}".encode())
+        found.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return found.hexdigest()
 
 
 def from_bytes(data: bytes) -> Checkpoint:
@@ -77,6 +82,16 @@ def restore_optimiser(checkpoint: Checkpoint, model: nn.Module, optimiser: torch
             if value.shape == parameter.shape and moment != "step":
                 value = torch.empty_like(parameter, requires_grad=False).copy_(value)
             optimiser.state[parameter][moment] = value
+
+
+def _tensors(model: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Parameters and buffers, and what the optimiser keeps of each parameter."""
+    tensors = {f"model.{key}": value for key, value in model.state_dict().items()}
+    for name, parameter in _named_parameters(model, optimiser).items():
+        for moment, value in optimiser.state[parameter].items():
+            if value is not None:  # SGD without momentum
+                tensors[f"optimiser.{name}.{moment}"] = torch.as_tensor(value)
+    return tensors
 
 
 def _named_parameters(model: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, nn.Parameter]:

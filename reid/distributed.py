@@ -6,18 +6,35 @@ this, and all functions then leave what they are given as it is.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
 import torch.distributed as dist
-from jaxtyping import Shaped
+from jaxtyping import Shaped, UInt8
 from torch import Tensor
 
 Made = TypeVar("Made")
 
 # Batch normalisation takes its statistics over the images of a process, where it is not synchronised.
 LEAST_PART = 2
+
+# What torch's backends say, in one place or another of the message, where a process of the group has gone.
+LOST = ("closed by peer", "reset by peer", "broken pipe", "connection closed", "timed out", "timeout", "remote process")
+
+
+class Reported(ValueError):
+    """A failure that another process reports: this one may end without a word."""
+
+
+class PeerLost(RuntimeError):
+    """Another process of the group ended, or cannot be reached any more."""
+
+
+def failure(text: str) -> ValueError:
+    """The error of all processes, which meet it together: the first one has to report it."""
+    return ValueError(text) if rank() == 0 else Reported(text)
 
 
 def rank() -> int:
@@ -28,16 +45,17 @@ def world() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
-def part_size(batch: int, processes: int) -> int:
-    """How many images of a batch each process has.
+def part_size(batch: int, processes: int, reason: str = "") -> int:
+    """How many images of a batch each process has; `reason` says why the batch is not the one that was asked for.
 
     Raises:
         ValueError: they cannot have equally many, or have too few.
     """
     if processes > 1 and (batch % processes or batch < LEAST_PART * processes):
         raise ValueError(
-            f"batch: {batch} images do not divide among {processes} processes with {LEAST_PART} or more each; choose a "
-            f"multiple of {processes} from {LEAST_PART * processes} on, or fewer processes"
+            f"batch: {batch} images{reason} do not divide among {processes} processes with {LEAST_PART} or more each; "
+            f"choose a multiple of {processes} from {LEAST_PART * processes} {f'to {batch}' if reason else 'on'}, or "
+            "fewer processes"
         )
     return batch // processes
 
@@ -57,7 +75,8 @@ def gather(rows: Shaped[Tensor, "part *rest"]) -> Shaped[Tensor, "batch *rest"]:
     if world() == 1:
         return rows
     parts = [torch.empty_like(rows, memory_format=torch.contiguous_format, requires_grad=False) for _ in range(world())]
-    dist.all_gather(parts, rows.detach().contiguous())
+    with _exchange():
+        dist.all_gather(parts, rows.detach().contiguous())
     parts[rank()] = rows
     return torch.cat(parts)
 
@@ -68,7 +87,8 @@ def add_up(tensors: Sequence[Tensor]) -> None:
     if world() == 1 or not tensors:
         return
     flat = torch.cat([tensor.flatten() for tensor in tensors])
-    dist.all_reduce(flat)
+    with _exchange():
+        dist.all_reduce(flat)
     for tensor, total in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
         tensor.copy_(total.view_as(tensor))
 
@@ -92,28 +112,68 @@ def in_first(work: Callable[[], Made]) -> Made | None:
     """What `work` makes in the first process, for which all wait; None in the others.
 
     Raises:
-        ValueError: it failed; in the first process also an OSError.
+        ValueError: it failed; in the first process also an OSError, in the others `Reported`.
     """
-    made, failure = None, None
+    made, failed = None, None
     if rank() == 0:
         try:
             made = work()
         except (ValueError, OSError) as error:
-            failure = error
-    if anywhere(failure is not None):
-        raise failure or ValueError("the first process could not go on; its message says why")
+            failed = error
+    if anywhere(failed is not None):
+        raise failed or Reported("the first process could not go on; its message says why")
     return made
 
 
-def require_same(text: str) -> None:
-    """Refuse to train together what is not the same training.
+def in_all(work: Callable[[], Made]) -> Made:
+    """What `work` makes in this process, once it has succeeded in all.
 
     Raises:
-        ValueError: in every process, where the texts differ.
+        ValueError: it failed in this process (also an OSError) and in no earlier one for the same reason; `Reported` in
+            the others.
     """
-    digest = torch.frombuffer(bytearray(hashlib.sha256(text.encode()).digest()), dtype=torch.uint8)
-    if not bool((gather(digest[None]) == digest).all()):
-        raise ValueError(
-            "the processes differ in options, images or epochs done: start all of them by the same command, on folders "
-            "that all of them see"
+    if world() == 1:
+        return work()
+    made, failed = [], None
+    try:
+        made.append(work())
+    except (ValueError, OSError) as error:
+        failed = error
+    reasons = gather(_digest(f"{type(failed).__name__}: {failed}")[None])
+    first_alike = int((reasons == reasons[rank()]).all(1).nonzero()[0])
+    if anywhere(failed is not None):
+        report = failed if first_alike == rank() else None
+        raise report or Reported("another process could not go on; its message says why")
+    return made[0]
+
+
+def require_same(texts: Mapping[str, str]) -> None:
+    """Refuse to train together what is not the same training; the keys say of what each text tells.
+
+    Raises:
+        ValueError: in every process, where a text differs.
+    """
+    digests = torch.stack([_digest(text) for text in texts.values()])
+    gathered = gather(digests[None])
+    same = (gathered == gathered[0]).all(2).all(0)
+    differing = [name for name, alike in zip(texts, same.tolist(), strict=True) if not alike]
+    if differing:
+        raise failure(
+            f"the processes differ in {', '.join(differing)}: start all of them by the same command, on folders and "
+            "files that are the same for all of them"
         )
+
+
+@contextmanager
+def _exchange() -> Iterator[None]:
+    """Tell the end of another process from other failures."""
+    try:
+        yield
+    except RuntimeError as error:
+        if any(words in str(error).lower() for words in LOST):
+            raise PeerLost(str(error).partition("\n")[0]) from error
+        raise
+
+
+def _digest(text: str) -> UInt8[Tensor, "32"]:
+    return torch.frombuffer(bytearray(hashlib.sha256(text.encode()).digest()), dtype=torch.uint8)

@@ -40,6 +40,20 @@ def require_possible(config: ReidConfig) -> None:
             torchreid_api.require_layers(network, config.new_layers, option)
 
 
+def starting_weights(config: ReidConfig, num_classes: int) -> torchreid_api.Weights | None:
+    """What the network takes from the file that a training starts from; None where it starts from random weights.
+
+    Raises:
+        ValueError: the file is not readable, not finite, or of another model.
+    """
+    path = initial_weights(config)
+    if path is None:
+        return None
+    with torch.device("meta"):
+        model = torchreid_api.build_model(config.model, num_classes)
+    return torchreid_api.read_weights(model, path, to_train=True)
+
+
 def initial_weights(config: ReidConfig) -> Path | None:
     """The file that a training starts from; None where it starts from random weights.
 

@@ -9,6 +9,7 @@ import functools
 import os
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -153,14 +154,28 @@ def imagenet_file(name: str) -> Path:
     return found
 
 
+@dataclass(frozen=True)
+class Weights:
+    """What a model takes from a file: tensors by the model's names, those of the file that it leaves, its own ones."""
+
+    taken: dict[str, Tensor]
+    left: tuple[str, ...]
+    own: tuple[str, ...]
+
+
 def load_weights(model: nn.Module, path: Path, *, to_train: bool = False) -> None:
-    """Copy the weights in a .pth or .safetensors file into a model; its classifier may be one of other identities.
+    """Copy the weights in a .pth or .safetensors file into a model, as far as it takes them; see `read_weights`."""
+    model.load_state_dict(read_weights(model, path, to_train=to_train).taken, strict=False)
+
+
+def read_weights(model: nn.Module, path: Path, *, to_train: bool = False) -> Weights:
+    """What a model takes from a .pth or .safetensors file; its classifier may be one of other identities.
 
     Weights to go on training from (`to_train`) may lack the head below the classifier, or hold more layers: in a
     network that is used as it is, a random head or one left out would change what its features mean.
 
     Raises:
-        ValueError: not readable, or of another model.
+        ValueError: not readable, not finite, or of another model.
     """
     found = {_plain_name(key): value for key, value in _read_weights(path).items()}
     own = model.state_dict()
@@ -178,7 +193,12 @@ def load_weights(model: nn.Module, path: Path, *, to_train: bool = False) -> Non
             f"{path}: holds tensors that this model lacks, {', '.join(foreign[:3])} ({len(foreign)} in all): name the "
             "model that the weights are of"
         )
-    model.load_state_dict(matching, strict=False)
+    for key, value in matching.items():
+        if not bool(torch.isfinite(value).all()):
+            raise ValueError(
+                f"{path}: {key} holds values that are not finite; give weights of a training that went well"
+            )
+    return Weights(matching, tuple(sorted(found.keys() - matching.keys())), tuple(sorted(own.keys() - matching.keys())))
 
 
 def numpy_globals() -> list[Any]:

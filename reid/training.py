@@ -65,10 +65,13 @@ class TrainingState:
         """
         for name, value in self.model.state_dict().items():
             if not bool(torch.isfinite(value).all()):
-                raise ValueError(
-                    f"{name} is not finite after epoch {self.epoch}: lower the learning rate (the checkpoint of the "
-                    "epoch before is untouched)"
+                raise distributed.failure(
+                    f"{name} is not finite after epoch {self.epoch}: lower the learning rate{_kept(self.epoch - 1)}"
                 )
+
+    def digest(self) -> str:
+        """SHA-256 of the weights and of the optimiser's moments."""
+        return checkpoint.digest(self.model, self.optimiser)
 
     def save(self, data_digest: str, num_classes: int) -> bytes:
         """The state as a checkpoint, which any number of processes may continue."""
@@ -117,6 +120,25 @@ def load_model(data: bytes, device: torch.device | str = "cpu") -> tuple[nn.Modu
     return model.to(device).eval(), config
 
 
+def require_trainable(config: ReidConfig, dataset: MixedDataset, processes: int = 1) -> None:
+    """Refuse a training list that these options cannot train on, before hours of other work.
+
+    Raises:
+        ValueError: too few images or identities, a quota of images that are not there, or a batch that this number of
+            processes cannot share.
+    """
+    if dataset.num_classes < 2 or len(dataset) < 2:
+        raise ValueError(
+            f"{len(dataset)} images of {dataset.num_classes} identities: training needs at least 2 of both"
+        )
+    batch = _sampler(config, dataset, 0).batch
+    reason = ""
+    if batch < config.batch:
+        unit = f"{dataset.num_classes} identities x {config.instances} images" if config.instances else "a whole epoch"
+        reason = f" ({unit}, which batch {config.batch} exceeds)"
+    distributed.part_size(batch, processes, reason)
+
+
 def train(
     config: ReidConfig,
     dataset: MixedDataset,
@@ -144,8 +166,7 @@ def train(
         ValueError: unfit options or data, or a loss that is not finite; what `on_checkpoint` had got last stays good.
     """
     # Check
-    if num_classes < 2 or len(dataset) < 2:
-        raise ValueError(f"{len(dataset)} images of {num_classes} identities: training needs at least 2 of both")
+    require_trainable(config, dataset, distributed.world())
     assert num_classes >= dataset.num_classes, "a label would be out of range"
     assert dataset.view == config.view, "the data set shows images in another way than the configuration says"
     device, data_digest = torch.device(device), dataset.digest
@@ -154,7 +175,15 @@ def train(
     state = TrainingState(config, num_classes, device)
     if resume is not None:
         state.load(resume, data_digest)
-    distributed.require_same(f"{determining_options(config)} {data_digest} {state.epoch}")
+    if distributed.world() > 1:
+        distributed.require_same(
+            {
+                "options": str(determining_options(config)),
+                "images": data_digest,
+                "epochs done": str(state.epoch),
+                "weights to start from": state.digest(),
+            }
+        )
 
     # Data
     sampler = _sampler(config, dataset, state.epoch)
@@ -265,11 +294,16 @@ def _finite_mean(losses: Float[Tensor, " steps"], start: int, stop: int, epoch: 
     broken = torch.nonzero(~torch.isfinite(found))
     if len(broken):
         step = start + int(broken[0]) + 1
-        raise ValueError(
+        raise distributed.failure(
             f"the loss is not finite at epoch {epoch + 1}, step {step}: lower the learning rate or use "
-            "precision fp32, and train from the start (the checkpoint of the epoch before is good)"
+            f"precision fp32, and train from the start{_kept(epoch)}"
         )
     return float(found.mean())
+
+
+def _kept(epoch: int) -> str:
+    """What a failure after so many whole epochs leaves behind."""
+    return f" (the checkpoint of epoch {epoch} is good)" if epoch else ""
 
 
 @contextlib.contextmanager

@@ -2,6 +2,10 @@
 
 import functools
 import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +45,36 @@ def _keep(ctx: click.Context, parameter: click.Parameter, value: Any) -> None:
         given[parameter.name] = value
 
 
+# Seconds for which the silent processes wait for the one that speaks: what started them may end all when one ends.
+SILENCE = 5.0
+
+
+class OneVoice(click.Command):
+    """Of processes that were started together the first one of each node says what is wrong with the command line."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        with _one_voice():
+            return super().parse_args(ctx, args)
+
+
+@contextmanager
+def _one_voice() -> Iterator[None]:
+    """Mistakes that all processes of a node make alike: the first one says them, the others exit as it does."""
+    try:
+        yield
+    except (click.ClickException, ValueError, OSError) as error:
+        if (os.environ.get("LOCAL_RANK") or os.environ.get("SLURM_LOCALID") or "0") == "0":
+            raise
+        time.sleep(SILENCE)
+        raise click.exceptions.Exit(error.exit_code if isinstance(error, click.ClickException) else 2) from None
+
+
 setting = functools.partial(click.option, callback=_keep, expose_value=False)
 SHARE, POSITIVE = click.FloatRange(0, 1), click.FloatRange(0, min_open=True)
+MIXED = click.FloatRange(0, 1, min_open=True, max_open=True)
 
 
-@click.command("train-reid")
+@click.command("train-reid", cls=OneVoice)
 @options.DATA
 @options.out("Run folder: checkpoint, epochs.csv, results.json.")
 @click.option(
@@ -69,7 +98,7 @@ SHARE, POSITIVE = click.FloatRange(0, 1), click.FloatRange(0, min_open=True)
     help="Share of the real images to train on.",
 )  # fmt: skip
 @click.option("--replace", is_flag=True, help="A synthetic image for each one that --portion withholds, not --ratio.")
-@setting("--quota", type=SHARE, metavar="Q", help="Share of synthetic images in each batch. [default: as in the list]")
+@setting("--quota", type=MIXED, metavar="Q", help="Share of synthetic images in each batch. [default: as in the list]")
 @setting(
     "--schedule", default="constant", show_default=True,
     type=click.Choice(["constant", "first", "annealed", "ramp"]),
@@ -219,29 +248,37 @@ def command(
     Example, four GPUs of one machine:
       torchrun --nproc-per-node 4 -m augment train-reid data --out runs/strong --recipe bot
     """
-    _refuse_unused(synthetic, portion, replace)
-    from augment import launch
-    from augment.train_reid import TrainReidConfig, prepare, run
-    from reid.mixing import MixPolicy
-    from reid.recipes import RECIPES as published
-    from reid.recipes import resolved
+    with _one_voice():
+        _refuse_unused(synthetic, portion, replace)
+        from augment import launch
+        from augment.train_reid import TrainReidConfig, prepare, run
+        from reid.distributed import Reported
+        from reid.mixing import MixPolicy
+        from reid.recipes import RECIPES as published
+        from reid.recipes import resolved
 
-    given = click.get_current_context().meta.get(GIVEN, {})
-    training = resolved(recipe, _fields(given) | {"seed": seed, "synthetic_smoothing": SMOOTHINGS[labels]})
-    _refuse_triplets(given, training.loss)
-    policy = MixPolicy(ratio if synthetic else 0.0, portion, seed, set_weight, replace, control)
-    usual = published[recipe].metric if recipe else "euclidean"
-    config = TrainReidConfig(training, policy, match, metric or usual, recipe, _jpeg(jpeg))
+        given = click.get_current_context().meta.get(GIVEN, {})
+        training = resolved(recipe, _fields(given) | {"seed": seed, "synthetic_smoothing": SMOOTHINGS[labels]})
+        _refuse_triplets(given, training.loss)
+        policy = MixPolicy(ratio if synthetic else 0.0, portion, seed, set_weight, replace, control)
+        usual = published[recipe].metric if recipe else "euclidean"
+        config = TrainReidConfig(training, policy, match, metric or usual, recipe, _jpeg(jpeg))
     if dry_run:
-        job = prepare(config, data, synthetic, test)
+        with _one_voice():
+            job = prepare(config, data, synthetic, test)
         if launch.is_first():
+            for note in job.notes:
+                options.log(note)
             click.echo(job)
         return
-    with options.progress_bar("training", "img") as progress:
-        made = run(
-            config, data, out, synthetic, test=test, device=device, force=force, tensorboard=tensorboard,
-            progress=progress, log=options.log,
-        )  # fmt: skip
+    try:
+        with options.progress_bar("training", "img") as progress:
+            made = run(
+                config, data, out, synthetic, test=test, device=device, force=force, tensorboard=tensorboard,
+                progress=progress, log=options.log,
+            )  # fmt: skip
+    except Reported:
+        raise click.exceptions.Exit(2) from None
     if not launch.is_first():  # the results appear when the others have ended
         return
     found = json.loads(made.read_text(encoding="utf-8"))

@@ -7,12 +7,13 @@ import signal
 from dataclasses import replace
 
 import pytest
+import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from augment.board import Board
 from augment.interruption import Preempted
 from augment.train_reid import TrainReidConfig, run
-from reid import training
+from reid import checkpoint, training
 from reid.mixing import MixPolicy
 from reid.training import ReidConfig
 
@@ -59,11 +60,30 @@ def test_a_resumed_run_has_every_point_once(pedestrians, tmp_path, monkeypatch):
 
 def test_it_decides_nothing(pedestrians, tmp_path):
     config = replace(SMALL, training=replace(SMALL.training, epochs=1))
-    plain = run(config, pedestrians, tmp_path / "run", device="cpu").parent
-    assert not (plain / "tensorboard").exists()
+    plain, shown = (
+        run(config, pedestrians, tmp_path / name, device="cpu", tensorboard=name == "shown").parent
+        for name in ("plain", "shown")
+    )
+    assert [(folder / "tensorboard").exists() for folder in (plain, shown)] == [False, True]
+    ours, theirs = (checkpoint.from_bytes((one / "checkpoint.safetensors").read_bytes()) for one in (plain, shown))
+    assert ours.header | {"seconds": 0} == theirs.header | {"seconds": 0}
+    assert ours.tensors.keys() == theirs.tensors.keys()
+    assert [key for key, value in ours.tensors.items() if not torch.equal(value, theirs.tensors[key])] == []
     log = []
-    run(config, pedestrians, tmp_path / "run", device="cpu", tensorboard=True, log=log.append)
+    run(config, pedestrians, plain, device="cpu", tensorboard=True, log=log.append)
     assert log[-1] == "already done"
+
+
+def test_curves_of_a_failed_start_bind_nobody(pedestrians, tmp_path):
+    """The first training leaves curves and a configuration only; the second one begins both afresh."""
+    wild = replace(SMALL, training=replace(SMALL.training, learning_rate=1e30, epochs=1))
+    with pytest.raises(ValueError, match="is not finite at epoch 1, step") as caught:
+        run(wild, pedestrians, tmp_path, device="cpu", tensorboard=True)
+    assert "checkpoint" not in str(caught.value)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "tensorboard"]
+    calm = replace(SMALL, training=replace(SMALL.training, epochs=1))
+    run(calm, pedestrians, tmp_path, device="cpu", tensorboard=True)
+    assert len(list((tmp_path / "tensorboard").iterdir())) == 2, "one file of the training, one of its results"
 
 
 def test_without_a_folder_nothing_is_written(tmp_path, monkeypatch):

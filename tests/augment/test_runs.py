@@ -58,6 +58,23 @@ def test_a_run_that_failed_before_it_made_anything_binds_nobody(tmp_path):
     assert files.read_json(tmp_path / "config.json")["config"]["batch"] == 16
 
 
+def test_curves_alone_bind_nobody(tmp_path):
+    open_run(tmp_path, "train-reid", CONFIG)
+    (tmp_path / "tensorboard").mkdir()
+    (tmp_path / "tensorboard" / "events").touch()
+    open_run(tmp_path, "train-reid", CONFIG | {"batch": 16})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json"]
+    assert files.read_json(tmp_path / "config.json")["config"]["batch"] == 16
+
+
+def test_a_folder_of_that_name_that_the_stage_does_not_make_is_somebodys(tmp_path):
+    open_run(tmp_path, "import-checkpoint", CONFIG)
+    (tmp_path / "tensorboard").mkdir()
+    with pytest.raises(ValueError, match=r"batch \(8 there, 16 asked\)"):
+        open_run(tmp_path, "import-checkpoint", CONFIG | {"batch": 16})
+    assert (tmp_path / "tensorboard").exists()
+
+
 def test_another_stage_is_refused_even_with_force(run):
     for force in (False, True):
         with pytest.raises(ValueError, match="is a train-reid run, not demo"):

@@ -1,6 +1,7 @@
 """What the command makes of its options: recipes, configuration files, mistakes. The stage does not run."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,7 +16,12 @@ from tests.command_line import caller
 def ask(monkeypatch, capsys, tmp_path):
     """What the command asks of its stage."""
     found = []
-    monkeypatch.setattr("augment.train_reid.prepare", lambda config, *others: found.append((config, others)))
+
+    def prepare(config, *others):
+        found.append((config, others))
+        return SimpleNamespace(notes=())
+
+    monkeypatch.setattr("augment.train_reid.prepare", prepare)
     monkeypatch.chdir(tmp_path)
     Path("a.h5").touch()
     augment = caller(monkeypatch, capsys)
@@ -105,6 +111,8 @@ def test_a_configuration_file_wins_over_a_recipe(ask):
         (("--synthetic", "a.h5", "--replace", "--portion", 0.5, "--ratio", 1), ("--ratio", "--replace")),
         (("--synthetic", "a.h5", "--first", 0.5), ("--first", "--schedule first")),
         (("--loss", "triplet", "--batch", 30), ("instances 4", "batch 30", "use batch 28")),
+        (("--synthetic", "a.h5", "--quota", 1), ("--quota", "0<x<1")),
+        (("--synthetic", "a.h5", "--quota", 0), ("--quota", "0<x<1")),
         (("--model", "hacnn"), ("hacnn takes images of 160x64 only",)),
         (("--synthetic", "a.h5", "--labels", "lsro", "--loss", "triplet"), ("LSRO", "triplet_real_only")),
     ],

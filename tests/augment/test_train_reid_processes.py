@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -125,16 +126,81 @@ def test_all_know_that_it_is_done(pedestrians, alone):
     ("change", "words"),
     [
         ({"batch": 7}, "batch: 7 images do not divide among 2 processes"),
-        ({"erase": 0.5}, r"erase \(0.0 there, 0.5 asked\)|the first process could not go on"),
+        (
+            {"epoch_images": 35},
+            r"batch: 35 images \(a whole epoch, which batch 64 exceeds\) .* 2 from 4 to 35, or fewer",
+        ),
+        ({"erase": 0.5}, r"erase \(0.0 there, 0.5 asked\)"),
     ],
 )
 def test_all_end_where_they_cannot_begin(pedestrians, alone, change, words):
-    def work(rank):
-        with pytest.raises(ValueError, match=words):
-            run(replace(SMALL, training=replace(SMALL.training, **change)), pedestrians, alone, device="cpu")
-        return "ended"
+    """The first one says why."""
+    training = replace(SMALL.training, batch=64 if "epoch_images" in change else 8)
 
-    assert forked(work, alone.parent) == ["ended", "ended"]
+    def work(rank):
+        try:
+            run(replace(SMALL, training=replace(training, **change)), pedestrians, alone, device="cpu")
+        except ValueError as error:
+            return [type(error).__name__, str(error)]
+
+    first, second = forked(work, alone.parent)
+    assert (first[0], second[0]) == ("ValueError", "Reported")
+    assert re.search(words, first[1]), first[1]
+
+
+def test_batches_of_identities_say_why_they_are_small(pedestrians, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    training = replace(SMALL.training, loss="triplet", instances=3, batch=30)
+    words = r"batch: 18 images \(6 identities x 3 images, which batch 30 exceeds\) do not divide among 4 processes"
+    with pytest.raises(ValueError, match=words):
+        prepare(replace(SMALL, training=training), pedestrians)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--quota", "2"], "--quota: 2.0 is not in the range"),
+        (["--margin", "0.5"], "--margin: only --loss triplet"),
+        (["--loss", "triplet", "--batch", "30"], "use batch 28"),
+        (["--batch", "7"], "batch: 7 images do not divide"),
+        (["--batch", "7", "--dry-run"], "batch: 7 images do not divide"),
+        (["--init", "absent.pth"], "absent.pth: no such file"),
+    ],
+)
+def test_a_mistake_is_said_once(pedestrians, tmp_path, options, words):
+    def mistaken(rank):
+        with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(io.StringIO()) as said:
+            patch.setattr("augment.commands.train_reid.SILENCE", 0)
+            patch.setattr(sys, "argv", ["augment", "train-reid", str(pedestrians), "--out", str(tmp_path / "run"),
+                                        *WORDS, *options])  # fmt: skip
+            try:
+                cli.main()
+            except SystemExit as stop:
+                return [stop.code, said.getvalue()]
+
+    first, second = forked(mistaken, tmp_path)
+    assert (first[0], second) == (2, [2, ""])
+    assert words in first[1]
+    assert len(first[1].strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("step", [1, 2])
+def test_the_end_of_one_ends_the_others_with_what_is_saved(pedestrians, tmp_path, step):
+    """As kill -9 does it: in the first epoch, and in the second one."""
+
+    def work(rank):
+        def progress(seen, total):
+            if rank == 0 and seen >= step * total / 3:  # it alone has a `progress`
+                (tmp_path / "0.json").write_text("null")
+                os._exit(0)
+
+        try:
+            run(SMALL, pedestrians, tmp_path / "run", device="cpu", progress=progress)
+        except Preempted as stop:
+            return str(stop)
+
+    saved = f"{step - 1} of 3 epochs are saved in {tmp_path / 'run'}"
+    assert forked(work, tmp_path) == [None, f"another process ended; {saved}; the same command continues"]
 
 
 def test_a_full_disk_ends_all(pedestrians, tmp_path, monkeypatch):

@@ -2,13 +2,22 @@
 
 import json
 import os
+import signal
 import socket
+import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import torch.distributed as dist
+
+# Seconds after which processes that wait for each other are a failure.
+DEADLINE = 120.0
+
+# How long a process waits for another one in the group: they share the machine with other work.
+PATIENCE = timedelta(seconds=60)
 
 
 def forked(work: Callable[[int], Any], folder: Path, world: int = 2) -> list[Any]:
@@ -30,15 +39,29 @@ def forked(work: Callable[[int], Any], folder: Path, world: int = 2) -> list[Any
             finally:
                 os._exit(code)
         children.append(child)
-    assert [os.waitpid(child, 0)[1] for child in children] == [0] * world
+    assert ends(children) == [0] * world
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(world)]
+
+
+def ends(children: Sequence[int], deadline: float = DEADLINE) -> list[int | None]:
+    """How each of the processes ended, as `os.waitpid` says it; None where it had to be killed at the deadline."""
+    last, statuses = time.monotonic() + deadline, dict.fromkeys(children)
+    while None in statuses.values() and time.monotonic() < last:
+        for child in [child for child, status in statuses.items() if status is None]:
+            ended, status = os.waitpid(child, os.WNOHANG)
+            statuses[child] = status if ended else None
+        time.sleep(0.01)
+    for child in [child for child, status in statuses.items() if status is None]:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    return list(statuses.values())
 
 
 def in_group(work: Callable[[], Any], folder: Path, world: int = 2) -> list[Any]:
     """What `work` returns in each of `world` processes that form one group."""
 
     def joined(rank: int) -> Any:
-        dist.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=world)
+        dist.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=world, timeout=PATIENCE)
         try:
             return work()
         finally:

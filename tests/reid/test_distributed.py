@@ -1,5 +1,7 @@
 """What processes exchange: rows of the batch with their gradients, sums, means, votes."""
 
+import os
+import time
 from dataclasses import replace
 
 import pytest
@@ -10,7 +12,7 @@ from reid import distributed
 from reid.configuration import ReidConfig
 from reid.losses import seen, training_loss
 from reid.training import synchronised
-from tests.reference.processes import in_group
+from tests.reference.processes import ends, in_group
 
 CONFIG = ReidConfig(loss="triplet", instances=4, synthetic_weight=0.5, triplet_weight=0.7)
 
@@ -83,7 +85,8 @@ def test_one_process_exchanges_nothing():
     distributed.average([rows])
     assert rows.tolist() == [1, 1, 1]
     assert (distributed.part(5), distributed.anywhere(True)) == (slice(0, 5), True)
-    distributed.require_same("anything")
+    distributed.require_same({"options": "anything"})
+    assert distributed.in_all(lambda: 7) == 7
 
 
 @pytest.mark.parametrize(("batch", "processes"), [(16, 3), (2, 2), (7, 2)])
@@ -95,14 +98,62 @@ def test_a_batch_that_cannot_be_shared(batch, processes):
 
 def test_processes_that_differ_are_refused(tmp_path):
     def work():
-        distributed.require_same("the same")
+        distributed.require_same({"options": "the same", "epochs done": "1"})
         try:
-            distributed.require_same(f"epoch {distributed.rank()}")
+            distributed.require_same({"options": "the same", "images": "1", "epochs done": str(distributed.rank())})
         except ValueError as error:
-            return str(error)
+            return [type(error).__name__, str(error)]
 
-    for message in in_group(work, tmp_path):
-        assert message.startswith("the processes differ in options, images or epochs done: start all of them")
+    first, second = in_group(work, tmp_path)
+    assert first[1].startswith("the processes differ in epochs done: start all of them")
+    assert (first[0], second) == ("ValueError", ["Reported", first[1]])
+
+
+def test_all_go_on_or_none(tmp_path):
+    """A reason is given once, by the first process that has it."""
+    reasons = {1: "disk", 2: "network", 3: "disk"}
+
+    def work():
+        def fail():
+            if distributed.rank() in reasons:
+                raise ValueError(reasons[distributed.rank()])
+
+        made = distributed.in_all(lambda: distributed.rank() + 7)
+        try:
+            distributed.in_all(fail)
+        except ValueError as error:
+            return [made, type(error).__name__, str(error)]
+
+    silent = "another process could not go on; its message says why"
+    assert in_group(work, tmp_path, 4) == [
+        [7, "Reported", silent],
+        [8, "ValueError", "disk"],
+        [9, "ValueError", "network"],
+        [10, "Reported", silent],
+    ]
+
+
+def test_the_end_of_another_process_is_told_from_a_bug(tmp_path):
+    def work():
+        if distributed.rank() == 1:
+            (tmp_path / "1.json").write_text("null")
+            os._exit(0)
+        with pytest.raises(distributed.PeerLost):
+            distributed.anywhere(False)
+        return "alone"
+
+    assert in_group(work, tmp_path) == ["alone", None]
+    with pytest.raises(RuntimeError, match="a bug") as caught, distributed._exchange():
+        raise RuntimeError("a bug")
+    assert not isinstance(caught.value, distributed.PeerLost)
+
+
+def test_a_process_that_waits_for_ever_is_ended():
+    child = os.fork()
+    if child == 0:
+        time.sleep(60)
+        os._exit(0)
+    assert ends([child], deadline=0.1) == [None]
 
 
 def test_synchronised_networks_have_the_same_checkpoints():

@@ -66,6 +66,29 @@ def test_weights_of_another_model_are_an_error(model, tmp_path):
         torchreid_api.load_weights(model, tmp_path / "other.pth")
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(model, tmp_path, value):
+    state = filled(model, 2)
+    state["conv1.bn.running_var"][3] = value
+    torch.save(state, tmp_path / "broken.pth")
+    before = weights_of(model)
+    for to_train in (False, True):
+        with pytest.raises(ValueError, match=r"broken\.pth: conv1\.bn\.running_var holds values that are not finite"):
+            torchreid_api.load_weights(model, tmp_path / "broken.pth", to_train=to_train)
+    assert all(torch.equal(tensor, before[key]) for key, tensor in weights_of(model).items())
+
+
+def test_what_is_left_out_and_what_stays_random(tmp_path):
+    """Weights of a network with 6 more identities and a layer of its own."""
+    torch.save(filled(torchreid_api.build_model("osnet_x0_25", 10), 2) | {"extra": torch.ones(1)}, tmp_path / "w.pth")
+    model = torchreid_api.build_model("osnet_x0_25", 4)
+    found = torchreid_api.read_weights(model, tmp_path / "w.pth", to_train=True)
+    classifier = ("classifier.bias", "classifier.weight")
+    assert (found.left, found.own) == ((*classifier, "extra"), classifier)
+    assert found.taken.keys() == model.state_dict().keys() - set(classifier)
+    assert all((value == 2).all() for value in found.taken.values())
+
+
 class Evil:
     def __reduce__(self):
         return eval, ("1 / 0",)

@@ -1,13 +1,15 @@
 """Processes that share every batch train as one does, end alike, and continue what others began."""
 
 import hashlib
+import json
 from dataclasses import replace
 
 import pytest
+import safetensors.torch
 import torch
 from torch import nn
 
-from reid import checkpoint
+from reid import checkpoint, torchreid_api
 from reid.dataset import MixedDataset
 from reid.mixing import MixPolicy, mix
 from reid.training import ReidConfig, train
@@ -107,7 +109,46 @@ def test_processes_that_have_other_images_are_refused(tmp_path):
             return str(error)
 
     for message in in_group(work, tmp_path):
-        assert message.startswith("the processes differ in options, images or epochs done")
+        assert message.startswith("the processes differ in options, weights to start from: start all of them")
+
+
+def test_processes_that_start_from_other_weights_are_refused(tmp_path):
+    """The path, and all else that they are told, is the same; as on nodes whose files of that name differ."""
+    for rank in range(2):
+        torch.manual_seed(rank)
+        torch.save(torchreid_api.build_model(SMALL.model, 8).state_dict(), tmp_path / f"{rank}.pth")
+
+    def work():
+        other = tmp_path / f"{torch.distributed.get_rank()}.pth"
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("reid.training.initial_weights", lambda config: other)
+            try:
+                trained(replace(SMALL, init="weights.pth"), tmp_path)
+            except ValueError as error:
+                return str(error)
+
+    for message in in_group(work, tmp_path):
+        assert message.startswith("the processes differ in weights to start from: start all of them")
+
+
+def test_processes_that_go_on_from_other_moments_are_refused(tmp_path):
+    """Of the same epoch of the same training, which only ended otherwise."""
+    trained(replace(SMALL, epochs=1), tmp_path / "one")
+    saved = (tmp_path / "one" / "epoch-1").read_bytes()
+    tensors = safetensors.torch.load(saved)
+    moment = next(key for key in sorted(tensors) if key.endswith(".exp_avg"))
+    tensors[moment] = tensors[moment] + 1e-6
+    kept = {checkpoint.HEADER: json.dumps(checkpoint.from_bytes(saved).header)}
+    states = (saved, safetensors.torch.save(tensors, kept))
+
+    def work():
+        try:
+            trained(replace(SMALL, epochs=1), tmp_path, states[torch.distributed.get_rank()])
+        except ValueError as error:
+            return str(error)
+
+    for message in in_group(work, tmp_path):
+        assert message.startswith("the processes differ in weights to start from: start all of them")
 
 
 def header(path):
