@@ -7,26 +7,25 @@ SHEET (.png, .jpg)     queries with what they find: right in green, wrong in red
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import nn
 
-from augment import files, ranked_sheet, runs, searched
+from augment import evaluated_network, files, ranked_sheet, runs, searched
 from augment.data import keypoints, search
 from augment.data.images import require_readable
 from augment.data.read import read_data
 from augment.data.records import UNKNOWN_CAMERA, DataSet
 from augment.devices import pick_device
-from augment.evaluation_table import BREAKDOWNS, VIEW
+from augment.evaluated_network import EvaluatedNetwork
+from augment.evaluation_table import BREAKDOWNS, CAMERA_PAIR, VIEW
 from augment.searched import BOTH, NFC, PLAIN, RERANKED, Searched
 from augment.store import Reader
-from reid import breakdown, torchreid_api
+from reid import breakdown
 from reid.metrics import Evaluation, require_metric
 from reid.results import RANKS, nullable
-from reid.training import load_model
 
 NEIGHBOURS = 10  # of each query, among which synthetic images are counted
 NOT_SCORED = "synthetic images are ranked among the gallery for this count and the sheet only; no score includes them"
@@ -36,10 +35,11 @@ NOT_SCORED = "synthetic images are ranked among the gallery for this count and t
 class EvaluateReidConfig:
     """How to rank. `rerank` and `nfc` add columns, they replace none: each is another protocol.
 
-    model, height and width are those of a file of weights of torchreid's; our own checkpoints know theirs.
+    Without `metric` it is the one that the run ranked by at its end, or Euclidean. model, height and width are those of
+    a file of weights of torchreid's; our own checkpoints know theirs. Results hold all of them as they were used.
     """
 
-    metric: str = "euclidean"
+    metric: str | None = None
     rerank: bool = False
     nfc: bool = False
     model: str | None = None
@@ -47,7 +47,8 @@ class EvaluateReidConfig:
     width: int | None = None
 
     def __post_init__(self) -> None:
-        require_metric(self.metric)
+        if self.metric is not None:
+            require_metric(self.metric)
 
     @property
     def columns(self) -> list[str]:
@@ -70,21 +71,23 @@ def run(
     synthetic: Sequence[Path] = (),
     annotation: Path | None = None,
     by: Sequence[str] = (),
+    complete: bool = False,
     device: str = "auto",
+    workers: int = 0,
     log: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """Evaluate a checkpoint on query and gallery of `data`; the results, which `out` gets as JSON.
 
     Images of the sets `synthetic` are counted and shown among what queries find, and never scored. `annotation` holds
-    key points where `data` has none. The results hold every breakdown that the data allow; those in `by` must be there.
+    key points in place of those of `data`. The results hold every breakdown that the data allow, and those in `by` must
+    be there; pairs of cameras, which need another pass, only in `by`, with `out` or if the results shall be `complete`.
 
     Raises:
-        ValueError: bad data, weights that do not fit, no query with a match, or a breakdown that cannot be made.
+        ValueError: bad data, weights that do not fit, no query with a match, a breakdown that cannot be made, a set
+            given twice, or a file to write that is another one of this evaluation.
     """
-    if features is not None:
-        searched.require_writable(features)
-    if sheet is not None:
-        ranked_sheet.require_writable(sheet)
+    outputs = {"--out": out, "--features": features, "--sheet": sheet}
+    _require_writable(outputs, (data, checkpoint, *synthetic, *([annotation] if annotation else [])))
     compute = pick_device(device)
     dataset = read_data(data)
     for note in dataset.notes:
@@ -92,64 +95,93 @@ def run(
     _require_queries(data, dataset)
     views = _views(dataset, annotation)
     _require_breakdowns(by, data, dataset, views)
-    sets = [Reader(path) for path in synthetic]
-    model, height, width = load(config, checkpoint)
+    sets = _sets(synthetic)
+    trained = evaluated_network.load(checkpoint, model=config.model, height=config.height, width=config.width)
+    metric = _metric(config, trained, checkpoint, log)
+    config = replace(config, metric=metric, model=trained.model, height=trained.height, width=trained.width)
+    state = [f"after epoch {trained.epoch} of {trained.epochs}: not the end of the training"] * trained.unfinished
+    for note in state:
+        log(f"{checkpoint}: {note}")
     require_readable((*dataset.query, *dataset.gallery))
-    seen = searched.search_by(model, dataset, sets, (height, width), str(compute))
-    evaluations = {column: seen.evaluate(column, config.metric) for column in config.columns}
+    size = trained.height, trained.width
+    seen = searched.search_by(trained.network, dataset, sets, size, str(compute), workers)
+    evaluations = {column: seen.evaluate(column, metric) for column in config.columns}
+    pairs = complete or out is not None or CAMERA_PAIR in by
     provenance = {
         "test_digest": dataset.test_digest,
-        "checkpoint_sha256": files.sha256(_weights(checkpoint)),
+        **trained.facts,
+        "annotation_sha256": files.sha256(annotation) if annotation else None,
         "versions": runs.versions(),
     }
     found = {
         "schema": 1,
         **_scores(evaluations),
-        **_breakdowns(config, dataset, seen, evaluations[PLAIN], views),
+        **_breakdowns(dataset, seen, evaluations[PLAIN], views, metric, pairs=pairs),
         "queries": _queries(dataset, views),
-        "synthetic_neighbours": _neighbours(config, seen, sets) if sets else None,
+        "synthetic_neighbours": _neighbours(metric, seen, sets) if sets else None,
         "num_query": len(dataset.query),
         "num_gallery": len(dataset.gallery),
-        "notes": list(dataset.test_notes),
+        "notes": [*state, *dataset.test_notes],
         "config": asdict(config),
         "provenance": provenance,
     }
     if features is not None:
-        searched.write(features, seen, {"metric": config.metric, **provenance})
+        searched.write(features, seen, {"metric": metric, **provenance})
     if sheet is not None:
-        shown = (dataset, sets, seen, evaluations[PLAIN], config.metric, (height, width))
+        shown = (dataset, sets, seen, evaluations[PLAIN], metric, size)
         ranked_sheet.write_sheet(sheet, *shown, count=sheet_queries)
     if out is not None:
         files.write_json(out, found)
     return found
 
 
-def load(config: EvaluateReidConfig, checkpoint: Path) -> tuple[nn.Module, int, int]:
-    """The network of a training of ours (its run folder, or checkpoint.safetensors) or of torchreid's, and its size.
+def _require_writable(outputs: Mapping[str, Path | None], inputs: Sequence[Path]) -> None:
+    """Refuse names that do not say a form that can be written, and files that would be lost to each other."""
+    given = {option: path for option, path in outputs.items() if path is not None}
+    for option, path in given.items():
+        if option == "--out" and path.suffix.lower() != ".json":
+            raise ValueError(f"--out {path}: ends with {path.suffix!r}; name it .json")
+        if option == "--features":
+            searched.require_writable(path)
+        if option == "--sheet":
+            ranked_sheet.require_writable(path)
+    taken = {file.resolve(): "is read" for path in inputs for file in _files(path)}
+    for option, path in given.items():
+        if path.resolve() in taken:
+            raise ValueError(f"{option} {path}: {taken[path.resolve()]} too; give it another name")
+        taken[path.resolve()] = f"is written by {option}"
+
+
+def _files(path: Path) -> list[Path]:
+    """An input and, of a run, what its folder holds beside the weights."""
+    weights = evaluated_network.weights_file(path)
+    return [path, weights, *(weights.with_name(name) for name in ("config.json", "results.json"))]
+
+
+def _sets(paths: Sequence[Path]) -> list[Reader]:
+    """Synthetic sets, each given once.
 
     Raises:
-        ValueError: no such file, or not to be read without more being said.
+        ValueError: two that hold the same images.
     """
-    path = _weights(checkpoint)
-    if not path.is_file():
-        raise ValueError(f"--checkpoint {path}: no such file; give a train-reid run or a file of weights")
-    if path.suffix == ".safetensors":
-        if config.model or config.height or config.width:
-            raise ValueError(f"--checkpoint {path}: knows its model and size; leave --model and --size out")
-        try:
-            model, trained = load_model(path.read_bytes())
-        except ValueError as error:
-            raise ValueError(f"--checkpoint {path}: {error}") from None
-        return model, trained.height, trained.width
-    if config.model is None:
-        raise ValueError(f"--checkpoint {path}: which network is it of? Add --model, such as osnet_x1_0")
-    model = torchreid_api.build_model(config.model, num_classes=1)
-    torchreid_api.load_weights(model, path)
-    return model.eval(), config.height or 256, config.width or 128
+    sets: dict[str, Reader] = {}
+    for path in paths:
+        held = Reader(path)
+        if held.content_sha256 in sets:
+            raise ValueError(
+                f"--synthetic {path}: holds the same images as {sets[held.content_sha256].path}, which would count "
+                "twice; give it once"
+            )
+        sets[held.content_sha256] = held
+    return list(sets.values())
 
 
-def _weights(checkpoint: Path) -> Path:
-    return checkpoint / "checkpoint.safetensors" if checkpoint.is_dir() else checkpoint
+def _metric(config: EvaluateReidConfig, trained: EvaluatedNetwork, checkpoint: Path, log: Callable[[str], None]) -> str:
+    if config.metric is not None:
+        return config.metric
+    if trained.metric is None:
+        log(f"{checkpoint}: does not say how it ranked; ranked by {evaluated_network.METRIC} distance")
+    return trained.metric or evaluated_network.METRIC
 
 
 def _require_queries(data: Path, dataset: DataSet) -> None:
@@ -218,15 +250,16 @@ def _scores(evaluations: Mapping[str, Evaluation]) -> dict[str, Any]:
 
 
 def _breakdowns(
-    config: EvaluateReidConfig, dataset: DataSet, seen: Searched, evaluation: Evaluation, views: list[str] | None
+    dataset: DataSet, seen: Searched, evaluation: Evaluation, views: list[str] | None, metric: str, *, pairs: bool
 ) -> dict[str, Any]:
     """Tables of the plain ranking by the names of cameras and views; None where these are not known."""
-    found: dict[str, Any] = dict.fromkeys(("by_query_camera", "by_camera_pair", "by_view"))
+    kinds = ("by_query_camera", *(["by_camera_pair"] if pairs else []), "by_view")
+    found: dict[str, Any] = dict.fromkeys(kinds)
     if dataset.has_cameras:
-        cameras = breakdown.by_label(evaluation, seen.query.camids.tolist())
-        pairs = breakdown.by_camera_pair(seen.distances(PLAIN, config.metric), *seen.labels)
-        found["by_query_camera"] = _named(cameras)
-        found["by_camera_pair"] = _named({here: _named(row) for here, row in pairs.items()})
+        found["by_query_camera"] = _named(breakdown.by_label(evaluation, seen.query.camids.tolist()))
+    if dataset.has_cameras and pairs:
+        rows = breakdown.by_camera_pair(seen.distances(PLAIN, metric), *seen.labels)
+        found["by_camera_pair"] = _named({here: _named(row) for here, row in rows.items()})
     if views is not None:
         entries = breakdown.by_label(evaluation, views)
         order = (*breakdown.VIEWS, breakdown.UNKNOWN)
@@ -250,14 +283,17 @@ def _queries(dataset: DataSet, views: list[str] | None) -> dict[str, Any]:
     }
 
 
-def _neighbours(config: EvaluateReidConfig, seen: Searched, sets: Sequence[Reader]) -> dict[str, Any]:
+def _neighbours(metric: str, seen: Searched, sets: Sequence[Reader]) -> dict[str, Any]:
     """How many of the first images of each query are synthetic, were they in the gallery."""
-    ranked = seen.first(np.arange(len(seen.query.pids)), config.metric, NEIGHBOURS)
+    ranked = seen.first(np.arange(len(seen.query.pids)), metric, NEIGHBOURS)
     counts = [int(np.count_nonzero(images >= len(seen.gallery.pids))) for images in ranked]
     return {
         "first": NEIGHBOURS,
         "mean": float(np.mean(counts)),
         "per_query": counts,
-        "sets": [{"name": held.path.name, "content_sha256": held.content_sha256, "images": len(held)} for held in sets],
+        "sets": [
+            {"name": name, "content_sha256": held.content_sha256, "images": len(held)}
+            for name, held in zip(searched.set_names(sets), sets, strict=True)
+        ],
         "note": NOT_SCORED,
     }

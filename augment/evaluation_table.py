@@ -13,7 +13,9 @@ FIRST, WIDTH = 28, 8  # characters of the first column and of the others
 
 def table(found: Mapping[str, Any], by: Sequence[str] = ()) -> str:
     """Percent, and what a reader must know of the data; `by` are some of BREAKDOWNS."""
-    lines = [_line("gallery ranked by features", ["mAP", "mINP", *(f"R-{rank}" for rank in RANKS)])]
+    lines = [
+        _line(f"ranked by {found['config']['metric']} distance", ["mAP", "mINP", *(f"R-{rank}" for rank in RANKS)])
+    ]
     for column, scores in found["columns"].items():
         values = [scores["mAP"], scores["mINP"], *(scores["cmc"][str(rank)] for rank in RANKS)]
         lines.append(_line(column, [_percent(value) for value in values]))

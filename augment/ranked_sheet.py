@@ -20,7 +20,11 @@ QUERIES, RANKS = 24, 10
 IN_ONE_COLUMN = 12  # more queries stand in two
 HEIGHT, FRAME, SIGN = 192, 5, 22  # pixels of an image, its frame and the sign in its corner
 RIGHT, WRONG, SYNTHETIC = (46, 160, 67), (207, 34, 46), (9, 105, 218)  # RGB; the signs say the same without colours
-LEGEND = {RIGHT: "the query's person", WRONG: "somebody else", SYNTHETIC: "synthetic: ranked here only, never scored"}
+LEGEND = {
+    RIGHT: "the query's person",
+    WRONG: "somebody else",
+    SYNTHETIC: "synthetic: counts in the ranks shown, not in AP",
+}
 SUFFIXES = (".png", ".jpg", ".jpeg")
 QUALITY = 88  # of a JPEG, whose colours are kept at full resolution
 Pixels = UInt8[np.ndarray, "h w 3"]

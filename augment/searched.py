@@ -66,13 +66,16 @@ class Searched:
 
 
 def search_by(
-    model: nn.Module, dataset: DataSet, sets: Sequence[Reader], size: tuple[int, int], device: str
+    model: nn.Module, dataset: DataSet, sets: Sequence[Reader], size: tuple[int, int], device: str, workers: int = 0
 ) -> Searched:
-    """Extract the features of query and gallery, in the order of the data set, and of synthetic sets."""
+    """Extract the features of query and gallery, in the order of the data set, and of synthetic sets.
+
+    `workers` are processes that load images; the features do not depend on them.
+    """
     splits = (dataset.query, dataset.gallery)
     query, gallery = (
         Features(
-            _features(model, listed_source(split), size, device),
+            _features(model, listed_source(split), size, device, workers),
             [record.name for record in split],
             np.fromiter((record.pid for record in split), np.int64, len(split)),
             camids,
@@ -81,14 +84,25 @@ def search_by(
     )
     synthetic = tuple(
         Features(
-            _features(model, held, size, device),
-            [f"{held.path.name}/{row}" for row in range(len(held))],
+            _features(model, held, size, device, workers),
+            [f"{name}/{row}" for row in range(len(held))],
             identities(held),
             cameras(held),
         )
-        for held in sets
+        for name, held in zip(set_names(sets), sets, strict=True)
     )
     return Searched(query, gallery, synthetic)
+
+
+def set_names(sets: Sequence[Reader]) -> list[str]:
+    """The names of their files, with as many of the folders above as tell all of them apart."""
+    parts = [held.path.absolute().parts for held in sets]
+    for length in range(1, max(map(len, parts), default=0) + 1):
+        names = ["/".join(path[-length:]) for path in parts]
+        if len(set(names)) == len(names):
+            return names
+    assert not sets, "one file given twice"
+    return []
 
 
 def require_writable(path: Path) -> None:
@@ -101,7 +115,7 @@ def require_writable(path: Path) -> None:
 
 
 def write(path: Path, searched: Searched, provenance: Mapping[str, Any]) -> Path:
-    """Publish the features of all images; the suffix decides the form. Only HDF5 holds the provenance.
+    """Publish the features of all images; the suffix decides the form. Only HDF5 holds the provenance, without Nones.
 
     Raises:
         ValueError: a name that does not say which form.
@@ -112,7 +126,8 @@ def write(path: Path, searched: Searched, provenance: Mapping[str, Any]) -> Path
     if searched.synthetic:
         parts["synthetic"] = _joined(searched.synthetic)
     if path.suffix.lower() == ".h5":
-        return write_features(path, parts, provenance)
+        known = {key: value for key, value in provenance.items() if value is not None}
+        return write_features(path, parts, known)
     arrays: dict[str, np.ndarray] = {}
     for part, held in parts.items():
         labels = {f"{part}_pids": held.pids, f"{part}_camids": held.camids, f"{part}_names": np.asarray(held.names)}
@@ -123,10 +138,10 @@ def write(path: Path, searched: Searched, provenance: Mapping[str, Any]) -> Path
 
 
 def _features(
-    model: nn.Module, source: FileSource | Reader, size: tuple[int, int], device: str
+    model: nn.Module, source: FileSource | Reader, size: tuple[int, int], device: str, workers: int
 ) -> Float32[np.ndarray, "n d"]:
     height, width = size
-    return extract_features(model, source, height=height, width=width, device=device)
+    return extract_features(model, source, height=height, width=width, device=device, workers=workers)
 
 
 def _joined(sets: Sequence[Features]) -> Features:

@@ -92,7 +92,8 @@ def main() -> None:
 
 
 def compare(engine: Any, config: EvaluateReidConfig, data: Path, checkpoint: Path) -> dict[str, Scores]:
-    """torchreid's scores first, then ours."""
+    """torchreid's scores first, then ours; `config` says the metric."""
+    assert config.metric is not None, "torchreid must be told the metric"
     tested = test(engine, config.metric, config.rerank)
     return {
         "torchreid": tested.scores,
@@ -105,8 +106,24 @@ def print_rows(title: str, found: dict[str, Scores]) -> None:
     theirs = found["torchreid"]
     for name, scores in found.items():
         cells = [f"{value:.4f}" for value in (scores.mAP, *scores.cmc)]
-        differs = "" if scores is theirs else f"{np.nanmax(np.abs(scores.ap - theirs.ap)):.1e}"
+        differs = "" if scores is theirs else f"{differences(scores, theirs).max():.1e}"
         print(f"| {title} | {name} | {' | '.join(cells)} | {differs} |", flush=True)
+
+
+def differences(ours: Scores, theirs: Scores) -> Float64[np.ndarray, " n"]:
+    """By how much the average precisions of the queries that have a match differ.
+
+    Raises:
+        ValueError: no query has one, or one has a match for only one of the two.
+    """
+    missing, missing_there = np.isnan(ours.ap), np.isnan(theirs.ap)
+    one_sided = np.flatnonzero(missing != missing_there)
+    if len(one_sided) or missing.all():
+        raise ValueError(
+            f"{len(one_sided)} queries have a match in one evaluation alone (numbers {one_sided[:5].tolist()}), "
+            f"{np.count_nonzero(~missing)} of {len(missing)} in ours: the two did not evaluate the same"
+        )
+    return np.abs(ours.ap - theirs.ap)[~missing]
 
 
 def manage(data: Path, folder: Path, height: int, width: int, batch: int = 32) -> Any:

@@ -31,6 +31,7 @@ install_import_hook(
         "augment.ranked_sheet",
         "augment.evaluation_table",
         "augment.evaluate_reid",
+        "augment.evaluated_network",
         "augment.store.features",
         "augment.backbones",
         "augment.rtmpose",

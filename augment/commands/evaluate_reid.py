@@ -16,11 +16,15 @@ from augment.commands.make_data import Size
     help="A train-reid run, its checkpoint.safetensors, or a file of torchreid's (.pth, with --model).",
 )  # fmt: skip
 @click.option("--model", metavar="NAME", help="torchreid's name of the network that a .pth is of.")
-@click.option("--size", type=Size(), help="Input size in pixels that a .pth was trained with. [default: 256x128]")
+@click.option(
+    "--size",
+    type=Size(),
+    help="Input size in pixels that a .pth was trained with. [default: the model's only one, or 256x128]",
+)
 # How to rank
 @click.option(
-    "--metric", default="euclidean", show_default=True, type=click.Choice(["euclidean", "cosine"]),
-    help="Distance of features.",
+    "--metric", type=click.Choice(["euclidean", "cosine"]),
+    help="Distance of features. [default: that of RUN, else euclidean]",
 )  # fmt: skip
 @click.option("--rerank", is_flag=True, help="Also k-reciprocal re-ranking, as a column of its own.")
 @click.option("--nfc", is_flag=True, help="Also features centralised over their neighbours, as a column of its own.")
@@ -30,14 +34,17 @@ from augment.commands.make_data import Size
     help="Also a table by the query's camera, by pair of cameras, or by the side of the body that it shows.",
 )  # fmt: skip
 @click.option(
-    "--annotation", type=options.existing(), help="Key points in PATN's CSV format, where DATA holds none (for views)."
+    "--annotation", type=options.existing(), help="Key points in PATN's CSV format, in place of DATA's (for views)."
 )
 @click.option(
     "--synthetic", multiple=True, type=options.existing("any"), metavar="X.h5",
     help="Show and count its images among what queries find; no score ever includes them.",
 )  # fmt: skip
 # What to write
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Results as JSON, each query's with them.")
+@click.option(
+    "--out", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.json",
+    help="Results as JSON, each query's with them.",
+)  # fmt: skip
 @click.option(
     "--features", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.{h5,npz}",
     help="Write features, names, identities and cameras.",
@@ -47,12 +54,17 @@ from augment.commands.make_data import Size
     help="Draw queries and what they find.",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON instead of a table.")
+# Machine
+@click.option(
+    "--workers", default=0, show_default=True, type=click.IntRange(0),
+    help="Loader processes; the result does not depend on it.",
+)  # fmt: skip
 @options.device
 @options.config
 def command(
-    data: Path, checkpoint: Path, model: str | None, size: tuple[int, int] | None, metric: str, rerank: bool, nfc: bool,
-    by: tuple[str, ...], annotation: Path | None, synthetic: tuple[Path, ...], out: Path | None, features: Path | None,
-    sheet: Path | None, as_json: bool, device: str,
+    data: Path, checkpoint: Path, model: str | None, size: tuple[int, int] | None, metric: str | None, rerank: bool,
+    nfc: bool, by: tuple[str, ...], annotation: Path | None, synthetic: tuple[Path, ...], out: Path | None,
+    features: Path | None, sheet: Path | None, as_json: bool, workers: int, device: str,
 ) -> None:  # fmt: skip
     """Evaluate a re-ID network on query and gallery of DATA, which may be another set than it was trained on.
 
@@ -70,6 +82,6 @@ def command(
     config = EvaluateReidConfig(metric, rerank, nfc, model, height, width)
     found = run(
         config, data, checkpoint, out=out, features=features, sheet=sheet, synthetic=synthetic, annotation=annotation,
-        by=by, device=device, log=options.log,
+        by=by, complete=as_json, device=device, workers=workers, log=options.log,
     )  # fmt: skip
     click.echo(json.dumps(found, indent=2) if as_json else table(found, by))

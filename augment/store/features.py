@@ -4,9 +4,10 @@
     query/pids        i8 (n)                query/camids    i8 (n)
 
 and the same for the gallery and, where there are any, synthetic images. The columns are checked and read as those of a
-synthetic set are; `checksums` among the attributes are the CRC-32 of each.
+synthetic set are; `checksums` among the attributes are the CRC-32 of each, and of all other attributes.
 """
 
+import json
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from augment.store import hdf5, tables
 from augment.version import __version__
 
 CONTENT = hdf5.Content("file of features", "augment evaluate-reid --features", "write it again")
-REQUIRED = ("metric", "checkpoint_sha256", "test_digest", "versions", "checksums")
+REQUIRED = ("tool", "metric", "checkpoint_sha256", "test_digest", "versions", "checksums")
 PARTS, OPTIONAL = ("query", "gallery"), ("synthetic",)
 FEATURES, LABELS, NAMES = "features", ("pids", "camids"), "names"
 FEATURE_TYPE, LABEL = "<f4", ("<i8", ())
@@ -41,17 +42,20 @@ class Features:
 
 
 def write_features(path: Path, parts: Mapping[str, Features], provenance: Mapping[str, Any]) -> Path:
-    """Publish query, gallery and perhaps synthetic images; `provenance` is metric, checkpoint, data and versions.
+    """Publish query, gallery and perhaps synthetic images.
+
+    `provenance` is metric, checkpoint, data and versions, and what else is known: texts and numbers.
 
     Raises:
         OSError: no space, before anything is written.
     """
+    attributes = {"tool": f"reid-augment {__version__}", **provenance}
     columns = {f"{part}/{name}": column for part in parts for name, column in _columns(parts[part]).items()}
     size = sum(column.nbytes for column in columns.values())
     size += sum(tables.plan_bytes(0, held.names) for held in parts.values())
     files.remove_parts(path.parent)
     with files.appearing(path) as part, hdf5.written(part, size) as file:
-        file.attributes({"tool": f"reid-augment {__version__}", **provenance, "checksums": _checksums(parts)})
+        file.attributes(attributes | {"checksums": _checksums(parts, attributes)})
         for name, column in columns.items():
             kind = (column.dtype.str, column.shape[1:])
             file.column(name, len(column), kind, [(slice(0, len(column)), column)])
@@ -70,12 +74,13 @@ def read_features(path: Path) -> tuple[dict[str, Features], dict[str, Any]]:
         attributes = file.attributes(REQUIRED)
         found = {part: _part(file, part) for part in PARTS}
         found |= {part: _part(file, part) for part in OPTIONAL if file.names(part)}
-    if attributes["checksums"] != _checksums(found):
+    stored = attributes.pop("checksums")
+    if stored != _checksums(found, {name: value for name, value in attributes.items() if name != "schema"}):
         raise ValueError(f"{path}: damaged (checksums differ); {CONTENT.remedy}")
     lengths = {held.features.shape[1] for held in found.values()}
     if len(lengths) > 1:
         raise ValueError(f"{path}: features of different lengths ({sorted(lengths)}); {CONTENT.remedy}")
-    return found, {name: attributes[name] for name in REQUIRED if name != "checksums"}
+    return found, {name: value for name, value in attributes.items() if name not in ("schema", "tool")}
 
 
 def _part(file: hdf5.File, part: str) -> Features:
@@ -91,8 +96,8 @@ def _columns(held: Features) -> dict[str, np.ndarray]:
     return columns | {name: getattr(held, name).astype(LABEL[0], order="C", copy=False) for name in LABELS}
 
 
-def _checksums(parts: Mapping[str, Features]) -> dict[str, int]:
-    found = {}
+def _checksums(parts: Mapping[str, Features], attributes: Mapping[str, Any]) -> dict[str, int]:
+    found = {"attributes": zlib.crc32(json.dumps(attributes, sort_keys=True).encode())}
     for part, held in parts.items():
         found |= {f"{part}/{name}": zlib.crc32(column.tobytes()) for name, column in _columns(held).items()}
         found[f"{part}/{NAMES}"] = zlib.crc32("\0".join(held.names).encode())

@@ -1,10 +1,12 @@
 """Evaluating a checkpoint: the scores that its training reported, other ways of ranking, foreign weights, a sheet."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from PIL import Image
 
@@ -13,7 +15,7 @@ from augment.data.read import read_data
 from augment.evaluate_reid import BOTH, NFC, PLAIN, RERANKED, EvaluateReidConfig, run
 from augment.evaluation_table import table
 from augment.train_reid import TrainReidConfig
-from reid import torchreid_api
+from reid import checkpoint, torchreid_api
 from reid.metrics import evaluate_features
 from reid.training import ReidConfig
 from tests.command_line import caller
@@ -37,7 +39,64 @@ def test_it_finds_what_the_training_reported(trained, pedestrians, tmp_path):
     assert (found["num_query"], found["num_gallery"]) == (reported["num_query"], reported["num_gallery"])
     assert files.read_json(tmp_path / "found.json") == json.loads(json.dumps(found))
     weights = trained / "checkpoint.safetensors"
-    assert run(EvaluateReidConfig(), pedestrians, weights, device="cpu") == found
+    again = run(EvaluateReidConfig(), pedestrians, weights, device="cpu", complete=True, workers=1)
+    assert again == found
+
+
+def test_a_run_is_ranked_by_its_own_metric(trained, pedestrians, tmp_path):
+    cosine = tmp_path / "cosine"
+    shutil.copytree(trained, cosine)
+    saved = files.read_json(cosine / "config.json")
+    files.write_json(cosine / "config.json", saved | {"config": saved["config"] | {"metric": "cosine"}})
+    found = run(EvaluateReidConfig(), pedestrians, cosine, device="cpu", features=tmp_path / "f.npz")
+    with np.load(tmp_path / "f.npz", allow_pickle=False) as stored:
+        labels = [stored[f"{split}_{what}"] for what in ("pids", "camids") for split in ("query", "gallery")]
+        by_cosine = evaluate_features(stored["query"], stored["gallery"], *labels, "cosine")
+    assert found["columns"][PLAIN]["mAP"] == by_cosine.mAP
+    assert table(found).startswith("ranked by cosine distance ")
+    assert found["config"]["metric"] == "cosine"
+    given = run(EvaluateReidConfig("euclidean"), pedestrians, cosine, device="cpu")
+    assert given["config"]["metric"] == "euclidean"
+    log = []
+    (cosine / "config.json").unlink()
+    bare = run(EvaluateReidConfig(), pedestrians, cosine, device="cpu", log=log.append)
+    assert log == [f"{cosine}: does not say how it ranked; ranked by euclidean distance"]
+    assert bare["columns"] == given["columns"]
+    assert table(bare).startswith("ranked by euclidean distance ")
+
+
+def test_an_unfinished_run_is_said_to_be_one(trained, pedestrians, tmp_path):
+    shutil.copytree(trained, tmp_path / "run")
+    weights = tmp_path / "run" / "checkpoint.safetensors"
+    saved = checkpoint.from_bytes(weights.read_bytes())
+    header = saved.header | {"config": saved.header["config"] | {"epochs": 40}}
+    weights.write_bytes(safetensors.torch.save(saved.tensors, {checkpoint.HEADER: json.dumps(header)}))
+    log = []
+    found = run(EvaluateReidConfig(), pedestrians, weights, device="cpu", log=log.append)
+    note = "after epoch 1 of 40: not the end of the training"
+    assert f"{weights}: {note}" in log
+    assert found["notes"] == [note]
+    assert note in table(found).splitlines()
+    provenance = found["provenance"]
+    assert (provenance["epoch"], provenance["epochs"]) == (1, 40)
+    assert provenance["data_digest"] == read_data(pedestrians).digest
+    assert provenance["checkpoint_sha256"] == files.sha256(weights)
+    assert [found["config"][name] for name in ("model", "height", "width")] == ["osnet_x0_25", 32, 16]
+
+
+def test_no_file_is_written_over_another(trained, pedestrians, tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluate_reid, "read_data", lambda path: pytest.fail("it was too late"))
+    with pytest.raises(ValueError, match=r"--out .*f\.h5: ends with '\.h5'; name it \.json"):
+        run(EvaluateReidConfig(), pedestrians, trained, out=tmp_path / "f.h5", features=tmp_path / "f.h5")
+    held = tmp_path / "set.h5"
+    with pytest.raises(ValueError, match=r"--features .*set\.h5: is read too; give it another name"):
+        run(EvaluateReidConfig(), pedestrians, trained, features=tmp_path / "." / "set.h5", synthetic=[held])
+    for name in ("results.json", "config.json"):
+        with pytest.raises(ValueError, match=rf"--out .*{name}: is read too"):
+            run(EvaluateReidConfig(), pedestrians, trained, out=trained / name)
+    (tmp_path / "same.h5").symlink_to(tmp_path / "found.json")
+    with pytest.raises(ValueError, match=r"--features .*same\.h5: is written by --out too; give it another name"):
+        run(EvaluateReidConfig(), pedestrians, trained, out=tmp_path / "found.json", features=tmp_path / "same.h5")
 
 
 def test_the_other_ways_of_ranking_are_columns_beside_it(trained, pedestrians, tmp_path):
@@ -129,7 +188,7 @@ def test_without_cameras_no_gallery_image_is_left_out(trained, pedestrians, monk
     blind = replace(dataset, query=(*query,), gallery=(*gallery,), has_cameras=False, test_notes=("no cameras",))
     monkeypatch.setattr(evaluate_reid, "read_data", lambda path: blind)
     log = []
-    found = run(EvaluateReidConfig(), pedestrians, trained, device="cpu", log=log.append)
+    found = run(EvaluateReidConfig(), pedestrians, trained, device="cpu", log=log.append, complete=True)
     assert log == ["no cameras"]
     assert found["by_query_camera"] is found["by_camera_pair"] is None
     assert found["notes"] == ["no cameras"]
@@ -150,6 +209,9 @@ def test_the_command(trained, pedestrians, monkeypatch, capsys):
     outcome = augment("evaluate-reid", pedestrians, "--checkpoint", trained, "--device", "cpu", "--nfc")
     assert outcome.code == 0, outcome.err
     assert [line.split("  ")[0] for line in outcome.out.splitlines()[1:3]] == [PLAIN, NFC]
+    assert outcome.out.startswith("ranked by euclidean distance ")
     outcome = augment("evaluate-reid", pedestrians, "--checkpoint", trained, "--device", "cpu", "--json")
-    assert json.loads(outcome.out)["schema"] == 1
+    found = json.loads(outcome.out)
+    assert found["schema"] == 1
+    assert found["by_camera_pair"]
     assert augment("evaluate-reid", pedestrians, "--checkpoint", trained, "--model", "resnet50").code == 2

@@ -6,13 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from augment import evaluate_reid, train_reid
+from augment import evaluate_reid, files, train_reid
 from augment.data.keypoints import dataset_points, write_annotation
 from augment.data.read import read_data
 from augment.evaluate_reid import PLAIN, EvaluateReidConfig, run
 from augment.evaluation_table import table
 from augment.store import read_features
 from augment.train_reid import TrainReidConfig
+from reid import breakdown
 from reid.breakdown import views
 from reid.metrics import evaluate_features
 from reid.training import ReidConfig
@@ -39,10 +40,12 @@ def bare(pedestrians, tmp_path_factory):
 
 
 def test_cameras_and_pairs_are_what_evaluating_them_alone_gives(trained, pedestrians, tmp_path):
-    found = run(CONFIG, pedestrians, trained, device="cpu", features=tmp_path / "f.h5")
+    out = tmp_path / "found.json"
+    found = run(CONFIG, pedestrians, trained, device="cpu", features=tmp_path / "f.h5", out=out)
     parts, provenance = read_features(tmp_path / "f.h5")
     query, gallery = parts["query"], parts["gallery"]
-    assert provenance == {"metric": "euclidean", **found["provenance"]}
+    known = {name: value for name, value in found["provenance"].items() if value is not None}
+    assert provenance == {"metric": "euclidean", **known}
     assert query.names == found["queries"]["name"]
 
     def alone(own, searched):
@@ -60,6 +63,13 @@ def test_cameras_and_pairs_are_what_evaluating_them_alone_gives(trained, pedestr
         for there, pair in found["by_camera_pair"][camera].items():
             searched = gallery.camids == int(there)
             assert pair == alone(own, searched) | {"without_match": own.sum() - pair["queries"]}
+
+
+def test_pairs_of_cameras_are_compared_only_where_somebody_looks(trained, pedestrians, monkeypatch):
+    monkeypatch.setattr(breakdown, "by_camera_pair", lambda *arguments: pytest.fail("it takes another pass"))
+    found = run(CONFIG, pedestrians, trained, device="cpu", by=["camera", "view"])
+    assert "by_camera_pair" not in found
+    assert found["by_query_camera"]
 
 
 def test_views_are_those_of_the_key_points(trained, pedestrians):
@@ -94,7 +104,9 @@ def test_key_points_from_elsewhere(trained, bare, tmp_path):
     annotation = write_annotation(tmp_path / "points.csv", drawn)
     found = run(CONFIG, bare, trained, device="cpu", annotation=annotation)
     assert found["queries"]["view"] == ["back", "front", "side", *["unknown"] * (len(names) - 3)]
-    assert run(CONFIG, bare, trained, device="cpu")["by_view"] is None
+    assert found["provenance"]["annotation_sha256"] == files.sha256(annotation)
+    without = run(CONFIG, bare, trained, device="cpu")
+    assert without["by_view"] is without["provenance"]["annotation_sha256"] is None
     with pytest.raises(ValueError, match=r"--by view: .* holds key points of none of its queries; put market"):
         run(CONFIG, bare, trained, device="cpu", by=["view"])
     strangers = write_annotation(tmp_path / "others.csv", {"somebody.jpg": front})
@@ -126,6 +138,7 @@ def entry(queries, score):
 FOUND = {
     "columns": {PLAIN: {"mAP": 0.5, "mINP": 0.25, "cmc": {"1": 0.5, "5": 0.75, "10": 1.0, "20": 1.0}}},
     "per_query": {PLAIN: {"ap": [0.5, None]}},
+    "config": {"metric": "cosine"},
     "num_query": 2,
     "num_gallery": 9,
     "notes": [],
@@ -138,7 +151,7 @@ FOUND = {
 
 def test_the_tables():
     assert table(FOUND).splitlines() == [
-        "gallery ranked by features       mAP    mINP     R-1     R-5    R-10    R-20",
+        "ranked by cosine distance        mAP    mINP     R-1     R-5    R-10    R-20",
         "as they are                    50.00   25.00   50.00   75.00  100.00  100.00",
         "1 of 2 queries have a match among 9 gallery images",
     ]

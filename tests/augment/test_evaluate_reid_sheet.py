@@ -61,7 +61,8 @@ def copies(pedestrians, tmp_path_factory):
 
 def test_synthetic_images_change_no_score_and_are_counted(trained, pedestrians, copies, tmp_path):
     plain = run(CONFIG, pedestrians, trained, device="cpu")
-    found = run(CONFIG, pedestrians, trained, device="cpu", synthetic=copies, features=tmp_path / "f.h5")
+    written = {"features": tmp_path / "f.h5", "workers": 1}
+    found = run(CONFIG, pedestrians, trained, device="cpu", synthetic=copies, **written)
     counted = found.pop("synthetic_neighbours")
     assert plain.pop("synthetic_neighbours") is None
     assert found == plain
@@ -78,6 +79,28 @@ def test_synthetic_images_change_no_score_and_are_counted(trained, pedestrians, 
     assert counted["mean"] == pytest.approx(sum(expected) / len(expected))
     assert [(held["name"], held["images"]) for held in counted["sets"]] == [("small.h5", 4), ("large.h5", 4)]
     assert "no score includes them" in counted["note"]
+
+
+def test_a_set_counts_once(trained, pedestrians, copies, tmp_path):
+    elsewhere = tmp_path / "copy.h5"
+    elsewhere.write_bytes(copies[0].read_bytes())
+    for again in (copies[0], elsewhere):
+        with pytest.raises(
+            ValueError, match=rf"--synthetic {again}: holds the same images as {copies[0]}, which would"
+        ):
+            run(CONFIG, pedestrians, trained, device="cpu", synthetic=[*copies, again])
+
+
+def test_sets_of_one_name_are_told_apart(trained, pedestrians, copies, tmp_path):
+    same = [tmp_path / folder / "set.h5" for folder in ("small", "large")]
+    for path, copy in zip(same, copies, strict=True):
+        path.parent.mkdir()
+        path.write_bytes(copy.read_bytes())
+    found = run(CONFIG, pedestrians, trained, device="cpu", synthetic=same, features=tmp_path / "f.h5")
+    names = ["small/set.h5", "large/set.h5"]
+    assert [held["name"] for held in found["synthetic_neighbours"]["sets"]] == names
+    parts, _ = read_features(tmp_path / "f.h5")
+    assert parts["synthetic"].names == [f"{name}/{row}" for name in names for row in range(4)]
 
 
 def test_npz_holds_them_too(trained, pedestrians, copies, tmp_path):

@@ -115,6 +115,28 @@ def test_a_flipped_bit_of_any_number_is_noticed(written):
                 read_features(written)
 
 
+def test_a_flipped_bit_of_the_provenance_is_noticed(written):
+    whole = written.read_bytes()
+    texts = ["cosine", "1" * 64, "2" * 64, json.dumps(PROVENANCE["versions"], sort_keys=True)]
+    for text in texts:
+        start = whole.index(text.encode())
+        for place in range(start, start + len(text)):
+            bit = 1 << place % 7
+            written.write_bytes(whole[:place] + bytes([whole[place] ^ bit]) + whole[place + 1 :])
+            with pytest.raises(ValueError, match=r"damaged|no file of features"):
+                read_features(written)
+
+
+def test_what_else_is_known_is_read_and_checked(tmp_path):
+    known = PROVENANCE | {"epoch": 3, "model": "osnet_x1_0"}
+    path = write_features(tmp_path / "f.h5", PARTS, known)
+    assert read_features(path)[1] == known
+    with h5py.File(path, "r+") as file:
+        del file.attrs["epoch"]
+    with pytest.raises(ValueError, match="checksums differ"):
+        read_features(path)
+
+
 def test_other_files_are_refused(tmp_path, written):
     with pytest.raises(ValueError, match=r"none\.h5: no such file; make a file of features with `augment"):
         read_features(tmp_path / "none.h5")

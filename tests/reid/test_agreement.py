@@ -51,7 +51,22 @@ def test_the_scores_are_torchreids(engine, data, checkpoint, metric, reranked):
         # Rounding may exchange two neighbours in one ranking, on another machine than where this was written
         assert ours.mAP == pytest.approx(theirs.mAP, abs=2e-3)
         assert ours.cmc == pytest.approx(theirs.cmc, abs=0.05)
-        assert (np.abs(ours.ap - theirs.ap) > 1e-6).sum() <= 2
+        assert (agreement.differences(ours, theirs) > 1e-6).sum() <= 2
+
+
+def test_a_query_without_a_match_in_one_of_them_is_no_agreement():
+    def scores(*ap):
+        return agreement.Scores(0.5, (1.0, 1.0, 1.0), np.array(ap))
+
+    found = agreement.differences(scores(0.5, np.nan, 1.0), scores(0.25, np.nan, 1.0))
+    np.testing.assert_array_equal(found, [0.25, 0.0])
+    for ours, theirs in ((scores(0.5, np.nan), scores(0.5, 0.5)), (scores(0.5, 0.5), scores(np.nan, 0.5))):
+        with pytest.raises(ValueError, match="1 queries have a match in one evaluation alone"):
+            agreement.differences(ours, theirs)
+        with pytest.raises(ValueError, match="one evaluation alone"):
+            agreement.print_rows("file | metric", {"torchreid": theirs, "ours": ours})
+    with pytest.raises(ValueError, match="0 of 1 in ours"):
+        agreement.differences(scores(np.nan), scores(np.nan))
 
 
 @pytest.mark.parametrize(("metric", "reranked"), agreement.WAYS)
