@@ -6,10 +6,11 @@ An annotation holds 17 triples (x, y, visibility) in pixels from 0; of visibilit
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from types import UnionType
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 
 from augment import files
 from augment.data.images import glance
@@ -31,17 +32,15 @@ def read_coco(path: Path, images: Sequence[Path]) -> dict[str, Points]:
     Of several persons in an image the one with the best `score` is taken, or the largest one where none has a score.
 
     Raises:
-        ValueError: no such file; none of the images is listed; one is listed twice, or annotated at another size.
+        ValueError: no such file; none of the images is listed; one is listed twice, or annotated at another size; an
+            entry is not as in COCO.
     """
     content = files.read_json(path)
     if not isinstance(content, dict) or not all(isinstance(content.get(k), list) for k in ("images", "annotations")):
         raise ValueError(f"{path}: expected COCO's lists `images` and `annotations`; give an annotation file of COCO's")
-    _require_order(path, content.get("categories", []))
-    try:
-        listed = _listed(path, content["images"], {image.name for image in images})
-        persons = _persons(content["annotations"])
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path}: an entry is not as in COCO ({type(error).__name__}: {error})") from None
+    _require_order(path, content.get("categories") or [])
+    listed = _listed(path, content["images"], {image.name for image in images})
+    persons = _persons(path, content["annotations"])
     points: dict[str, Points] = {}
     for image in images:
         if image.name in listed:
@@ -54,15 +53,26 @@ def read_coco(path: Path, images: Sequence[Path]) -> dict[str, Points]:
     return points
 
 
-def _require_order(path: Path, categories: Sequence[Mapping[str, Any]]) -> None:
+def _require_order(path: Path, categories: Any) -> None:
     """Where the file names its joints, they must be COCO's in COCO's order."""
-    for category in categories:
-        if (names := category.get("keypoints")) and tuple(names) != NAMES:
-            raise ValueError(f"{path}: its joints are {some(names)}, expected COCO's 17 ({some(NAMES)})")
+    for category in categories if isinstance(categories, list) else [categories]:
+        names = category.get("keypoints") if isinstance(category, dict) else [category]
+        if names and (not isinstance(names, list) or tuple(names) != NAMES):
+            said = some(names) if isinstance(names, list) else names
+            raise ValueError(f"{path}: its joints are {str(said)[:160]}, expected COCO's 17 ({some(NAMES)})")
 
 
-def _listed(path: Path, entries: Sequence[Mapping[str, Any]], wanted: set[str]) -> dict[str, Mapping[str, Any]]:
+def _require_keys(path: Path, kind: str, entries: Sequence[Any], keys: Mapping[str, type | UnionType]) -> None:
+    for place, entry in enumerate(entries):
+        for key, wanted in keys.items():
+            if not isinstance(entry, dict) or not isinstance(entry.get(key), wanted):
+                said = f"`{key}` {entry.get(key)!r}"[:60] if isinstance(entry, dict) else str(entry)[:60]
+                raise ValueError(f"{path}: entry {place} of `{kind}` is not as in COCO ({said}); correct or remove it")
+
+
+def _listed(path: Path, entries: Sequence[Any], wanted: set[str]) -> dict[str, Mapping[str, Any]]:
     """The entries of wanted images by file name; folders before it do not count."""
+    _require_keys(path, "images", entries, {"id": int | str, "file_name": str})
     found: dict[str, Mapping[str, Any]] = {}
     for entry in entries:
         name = PurePosixPath(entry["file_name"]).name
@@ -73,8 +83,9 @@ def _listed(path: Path, entries: Sequence[Mapping[str, Any]], wanted: set[str]) 
     return found
 
 
-def _persons(annotations: Sequence[Mapping[str, Any]]) -> dict[Any, list[Mapping[str, Any]]]:
+def _persons(path: Path, annotations: Sequence[Any]) -> dict[Any, list[Mapping[str, Any]]]:
     """What has key points, by image; crowds have none of anybody."""
+    _require_keys(path, "annotations", annotations, {"image_id": int | str})
     found: dict[Any, list[Mapping[str, Any]]] = defaultdict(list)
     for annotation in annotations:
         if annotation.get("keypoints") and not annotation.get("iscrowd"):
@@ -96,29 +107,33 @@ def _main_person(path: Path, name: str, persons: Sequence[Mapping[str, Any]]) ->
     """All joints are missing where there is no person."""
     if not persons:
         return np.full((18, 2), np.nan, dtype=np.float32)
-    triples = [_triples(path, name, person["keypoints"]) for person in persons]
+    where = f"{path}: {name}"
+    triples = [_numbers(where, person, "keypoints", 3 * len(NAMES)).reshape(-1, 3) for person in persons]
     if any("score" in person for person in persons):
-        sizes = [float(person.get("score", -np.inf)) for person in persons]
+        sizes = [_numbers(where, person, "score", 1)[0] if "score" in person else -np.inf for person in persons]
     else:
-        sizes = [_area(person, points) for person, points in zip(persons, triples, strict=True)]
+        sizes = [_area(where, person, points) for person, points in zip(persons, triples, strict=True)]
     points = triples[int(np.argmax(sizes))]
     joints = np.where(points[:, 2:] > 0, points[:, [1, 0]], np.nan)
     return openpose_of_coco(joints[None])[0]
 
 
-def _area(person: Mapping[str, Any], triples: Float[np.ndarray, "17 3"]) -> float:
+def _area(where: str, person: Mapping[str, Any], triples: Float[np.ndarray, "17 3"]) -> float:
     """Of its box, or of the box of its joints."""
-    if len(person.get("bbox", ())) == 4:
-        return float(person["bbox"][2] * person["bbox"][3])
+    if person.get("bbox", []) != []:
+        _, _, width, height = _numbers(where, person, "bbox", 4)
+        return float(width * height)
     seen = triples[triples[:, 2] > 0, :2]
     return float(np.prod(np.ptp(seen, axis=0))) if len(seen) else 0.0
 
 
-def _triples(path: Path, name: str, numbers: Sequence[float]) -> Float[np.ndarray, "17 3"]:
+def _numbers(where: str, person: Mapping[str, Any], key: str, count: int) -> Float64[np.ndarray, " n"]:
+    """What an annotation says under a key: a list of `count` numbers, or for one the number itself."""
+    said = person[key]
     try:
-        triples = np.asarray(numbers, dtype=np.float64)
-    except (ValueError, TypeError):
-        triples = np.empty(0)
-    if triples.shape != (3 * len(NAMES),) or not np.isfinite(triples).all():
-        raise ValueError(f"{path}: {name}: expected {3 * len(NAMES)} numbers as `keypoints`, found {str(numbers)[:60]}")
-    return triples.reshape(-1, 3)
+        numbers = np.asarray([said] if count == 1 else said, dtype=np.float64)
+    except (ValueError, TypeError, OverflowError):
+        numbers = np.empty(0)
+    if numbers.shape != (count,) or not np.isfinite(numbers).all():
+        raise ValueError(f"{where}: expected {count} numbers as `{key}`, found {str(said)[:60]}; correct or remove it")
+    return numbers

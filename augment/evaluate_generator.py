@@ -13,14 +13,14 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from augment import audit, files, runs, store
+from augment import audit, files, image_options, runs, store
 from augment.cross_fitting import Bar, silent
 from augment.data import keypoints
 from augment.data.images import require_readable
 from augment.data.read import read_data
 from augment.data.records import DataSet
 from augment.devices import pick_device
-from augment.image_entries import SMALL, Measured, TooFew, entry
+from augment.image_entries import SMALL, Measured, TooFew, entry, unequal_floors
 from augment.image_metrics import METRICS, POSE, POSES, SET, SOURCE, TRUE, networks_of, require_known
 from augment.image_networks import Asked, Networks, open_networks
 from augment.image_pairs import Compared, Points, choose_pairs, of_folders, of_generator, of_set
@@ -92,9 +92,13 @@ def run(
     """
     if (generator is None) == (images is None):
         raise ValueError("--generator: give a generator, or a synthetic set or a folder as --images, and not both")
+    asked = asked or Asked()
+    image_options.require_used(asked, config.wanted)
+    image_options.require_writable(out, sheet, [data, *([] if images is None else [images])])
     if images is not None:
         _require_unused(images, config, pairs)
     if images is not None and _is_folder_of_images(images):
+        image_options.require_no_poses(poses)
         subject, dataset, points = Subject(of_folders(data, images)), None, None
     else:
         dataset = read_data(data)
@@ -108,7 +112,7 @@ def run(
             assert images is not None
             subject = _of_set(store.Reader(images), dataset, points, config.seed)
         subject = replace(subject, annotations=dataset.annotations if poses is None else (poses,))
-    measured, found = measure(config, subject, asked or Asked(), dataset, points, device=device, bar=bar, log=log)
+    measured, found = measure(config, subject, asked, dataset, points, device=device, bar=bar, log=log)
     if out is not None:
         files.write_json(out, found)
     if sheet is not None:
@@ -207,7 +211,12 @@ def _lacks(name: str, compared: Compared, points: Points | None) -> str | None:
     """What a metric lacks beside networks, if anything."""
     for need in METRICS[name].needs:
         if need == TRUE and not compared.paired.any():
-            return "needs true images: no generated image has one (folders are paired by file name)"
+            how = (
+                "folders are paired by file name"
+                if compared.reader is None
+                else "no pose is of another image of the person"
+            )
+            return f"needs true images: no generated image has one ({how})"
         if need == POSE and compared.poses is None:
             return "needs the target poses of all images, which are not known here"
         if need == SOURCE and compared.source is None and not compared.paired.all():
@@ -221,7 +230,7 @@ def _lacks(name: str, compared: Compared, points: Points | None) -> str | None:
 
 def _notes(metrics: Mapping[str, Any], compared: Compared, networks: Networks) -> list[str]:
     """What must be known of the values."""
-    notes = []
+    notes = [*compared.notes]
     few = [name for name in ("fid", "fid_gfla", "kid") if name in metrics and len(compared) < SMALL]
     if few:
         notes.append(
@@ -234,10 +243,7 @@ def _notes(metrics: Mapping[str, Any], compared: Compared, networks: Networks) -
             notes.append("identity_similarity: by a network that was trained on these identities, so too favourable")
         elif on_this is None:
             notes.append("identity_similarity: by a network of which it is unknown what it was trained on")
-    left_out = int(compared.says.get("left_out_without_torso", 0))
-    if left_out:
-        notes.append(f"{left_out:,} listed pairs left out: an image without annotated shoulders and hips")
-    return notes
+    return notes + unequal_floors(metrics)
 
 
 def _foreign_annotations(annotations: Sequence[Path], estimator: PersonDetector) -> list[str]:
@@ -272,6 +278,7 @@ def _of_generator(
         "initialised_from": metadata.get("initialised_from"),
     }
     said = {
+        "data": (dataset.test_root or dataset.root).resolve().name,
         "generator": generator,
         **_digests(dataset),
         "points_digest": keypoints.digest(chosen.records, points),
@@ -323,8 +330,7 @@ def _require_unused(images: Path, config: EvaluateGeneratorConfig, pairs: Path |
         "--pairs": pairs is not None, "--count": config.count is not None, "--same-camera": config.same_camera,
         "--save": config.save != "lossless", "--foreign-generator": config.foreign_generator,
     }  # fmt: skip
-    for option in (name for name, used in given.items() if used):
-        raise ValueError(f"{option}: only a generator takes it, and --images {images} is made already; leave it out")
+    image_options.require_of_generator(images, given)
 
 
 def _is_folder_of_images(path: Path) -> bool:

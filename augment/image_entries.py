@@ -13,7 +13,7 @@ from augment.data import keypoints
 from augment.data.records import Record
 from augment.image_metrics import INCEPTION, METRICS, POSES, TORCHVISION
 from augment.image_pairs import Compared, Points
-from augment.image_passes import LOGITS, MASKED_LOGITS, REAL_PAIRS, Columns
+from augment.image_passes import DISTRIBUTION, LOGITS, MASKED_LOGITS, REAL_PAIRS, Columns
 from augment.intervals import ratio_interval, statistic_interval
 from augment.policies import cluster_poses
 from generators.metrics.frechet import frechet_distance, moments
@@ -71,6 +71,26 @@ def entry(name: str, measured: Measured) -> Entry:
     return {"value": None, "low": None, "high": None} | found | said | {"definition": metric.definition}
 
 
+def unequal_floors(metrics: Mapping[str, Any]) -> list[str]:
+    """Which floors are of fewer images than the values beside them; all of these are of the same images."""
+
+    def numbers(distance: Mapping[str, Any]) -> str:
+        return f"{distance['n']:,} images against {distance['real_n']:,} real ones"
+
+    floors = {
+        name: metrics[name]["floor"] for name in METRICS if name in DISTRIBUTION and "floor" in metrics.get(name, {})
+    }
+    if not floors:
+        return []
+    name, floor = next(iter(floors.items()))
+    if numbers(floor) == numbers(metrics[name]):
+        return []
+    return [
+        f"{', '.join(floors)}: the value is of {numbers(metrics[name])}, the floor of {numbers(floor)}; distances of "
+        "other numbers do not quite compare"
+    ]
+
+
 def _mean(name: str, measured: Measured) -> Entry:
     """The mean over images that have a finite value."""
     values = measured.generated[name]
@@ -124,12 +144,14 @@ def _kernel(name: str, measured: Measured) -> Entry:
 
 
 def _distribution(measured: Measured, kind: str, distance: Callable[[Features, Others], Entry]) -> Entry:
-    """Between real and generated images; the floor is that between real ones and others."""
+    """Between real and generated images; the floor is that between real ones and as many others, where there are."""
     real, generated = measured.real[kind], measured.generated[kind]
     found = distance(real, generated) | {"n": len(generated), "real_n": len(real)}
     first, second, of = measured.halves(kind)
+    some = np.random.default_rng([measured.seed, 6]).permutation(len(second))[: len(generated)]
+    second = second[np.sort(some)]
     try:
-        floor = distance(first, second) | {"n": len(second), "of": of}
+        floor = distance(first, second) | {"n": len(second), "real_n": len(first), "of": of}
     except TooFew:
         return found
     return found | {"floor": floor}

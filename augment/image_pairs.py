@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float32, Int64, UInt8
 
 from augment import audit, image_saving
 from augment.data import keypoints, posemaps
-from augment.data.images import read_image, read_images
+from augment.data.images import glance, read_image, read_images
 from augment.data.market1501 import image_files, parse_name
 from augment.data.pairs import Pairs, read_pairs
 from augment.data.records import DISTRACTOR, JUNK, UNKNOWN_CAMERA, DataSet, Record
@@ -25,6 +25,7 @@ from generators.generator import Generator
 from generators.tensors import from_uint8
 
 COUNT = 1_000  # random pairs
+IDENTITIES, IMAGES, SOME_KNOWN = "identities", "images", "identities_and_unknown_images"
 Rows = Int64[np.ndarray, " b"]
 Pixels = UInt8[np.ndarray, "b h w 3"]
 Read = Callable[[Rows], Pixels]
@@ -38,7 +39,7 @@ class Compared:
     size: tuple[int, int]
     generated: Read
     people: Int64[np.ndarray, " n"]  # whose images are resampled together
-    unit: str  # what they are: identities, or images where nobody is known
+    unit: str  # what they are: IDENTITIES, IMAGES where nobody is known, or SOME_KNOWN
     paired: Bool[np.ndarray, " n"]  # which rows have a true image
     true: Read
     source: Read | None
@@ -48,6 +49,7 @@ class Compared:
     other_poses: Float32[np.ndarray, "m 18 2"] | None
     reader: Reader | None = None  # of a synthetic set
     says: dict[str, Any] = field(default_factory=dict)  # how it came about
+    notes: tuple[str, ...] = ()  # what must be known of it, a sentence each
     saved: str = "lossless"
     resize: bool = False  # real images of another size are resized to this one (bilinear)
 
@@ -63,6 +65,7 @@ class Chosen:
     points: Float32[np.ndarray, "m 18 2"]
     pairs: Int64[np.ndarray, "n 2"]
     says: dict[str, Any]
+    notes: tuple[str, ...] = ()
 
 
 def choose_pairs(
@@ -73,12 +76,13 @@ def choose_pairs(
     Of a list with more than `count` pairs that many are taken at random. With `same_camera` no list is looked for.
 
     Raises:
-        ValueError: no test images, no pair, or a pair of two persons.
+        ValueError: no test images, no pair, or a pair of two persons or of an image with itself.
     """
     test = _test_images(dataset)
     if not test:
         raise ValueError(f"{dataset.root}: has no query or gallery, so nobody that the generator has not seen")
     path = listed or dataset.test_pairs
+    notes: tuple[str, ...] = ()
     if path is None or same_camera:
         if listed is not None:
             raise ValueError("--same-camera: chooses random pairs, but --pairs lists them; leave one of them out")
@@ -88,15 +92,21 @@ def choose_pairs(
         says = {"pairs": f"{len(pairs)} random pairs of test identities, {cameras}", "pairs_seed": seed}
     else:
         records = tuple(sorted(test, key=lambda record: record.name))
-        pairs = read_pairs(path, records)
+        all_listed = read_pairs(path, records)
+        if len(same := np.flatnonzero(all_listed[:, 0] == all_listed[:, 1])):
+            name = records[all_listed[same[0], 0]].name
+            raise ValueError(f"{path}: {name} is paired with itself, so there is nothing to generate; take it out")
+        pairs = all_listed[np.sort(np.unique(all_listed, axis=0, return_index=True)[1])]
         with_torso = [record.name in points and bool(keypoints.has_torso(points[record.name])) for record in records]
         kept = pairs[np.asarray(with_torso)[pairs].all(axis=1)]
         of_list = kept[_some(len(kept), count or len(kept), seed)]
         says = {
             "pairs": f"{len(of_list)} pairs of {path.name}",
-            "listed": len(pairs),
+            "listed": len(all_listed),
+            "left_out_repeated": len(all_listed) - len(pairs),
             "left_out_without_torso": len(pairs) - len(kept),
         }
+        notes = _notes_of_list(says)
         pairs = of_list
     if not len(pairs):
         raise ValueError(f"{path or dataset.root}: no pair of images with key points; check them with `augment check`")
@@ -106,7 +116,7 @@ def choose_pairs(
         raise ValueError(f"{path}: {source} and {target} show two persons, so there is no true image; take them out")
     used, local = np.unique(pairs, return_inverse=True)
     chosen = tuple(records[index] for index in used)
-    return Chosen(chosen, keypoints.stack(chosen, points), local.reshape(pairs.shape).astype(np.int64), says)
+    return Chosen(chosen, keypoints.stack(chosen, points), local.reshape(pairs.shape).astype(np.int64), says, notes)
 
 
 def of_generator(
@@ -135,7 +145,7 @@ def of_generator(
         size,
         generated,
         np.asarray([record.pid for record in chosen.records])[target].astype(np.int64),
-        "identities",
+        IDENTITIES,
         np.ones(len(target), dtype=bool),
         lambda rows: read(target[rows]),
         lambda rows: read(source[rows]),
@@ -144,6 +154,7 @@ def of_generator(
         tuple(chosen.records[index] for index in distinct),
         chosen.points[distinct],
         says=chosen.says,
+        notes=chosen.notes,
         saved=saved,
     )
 
@@ -151,7 +162,7 @@ def of_generator(
 def of_set(reader: Reader, dataset: DataSet, points: Points | None, seed: int) -> Compared:
     """A synthetic set beside the images that it was made from.
 
-    A row has a true image where its target pose is that of an image of the same person.
+    A row has a true image where its target pose is that of another image of the same person.
 
     Raises:
         ValueError: an unfinished set, or one that was made from other data.
@@ -166,8 +177,10 @@ def of_set(reader: Reader, dataset: DataSet, points: Points | None, seed: int) -
     test = _test_images(dataset)
     named = {record.name: record for record in (*(test if test_too else ()), *dataset.train)}
     targets = [named.get(reader.target_name(row)) for row in range(len(reader))]
-    paired = np.asarray(
-        [target is not None and target.pid == pid for target, pid in zip(targets, reader.pid.tolist(), strict=True)]
+    own = np.asarray(reader.source_index == reader.target_index)
+    paired = ~own & np.asarray(
+        [target is not None and target.pid == pid for target, pid in zip(targets, reader.pid.tolist(), strict=True)],
+        dtype=bool,
     )
     records = list(dict.fromkeys(record for record in targets if record is not None))
     place = {record: index for index, record in enumerate(records)}
@@ -176,11 +189,13 @@ def of_set(reader: Reader, dataset: DataSet, points: Points | None, seed: int) -
     other = keypoints.usable(test, points) if points and test else test
     other = tuple(other[index] for index in _some(len(other), len(reader), seed))
     poses = reader.target_pose
+    whose = "training and test identities" if test_too else "training identities"
+    images = f"of {whose}, whom the generator may have seen"
     return Compared(
         reader.size,
         lambda rows: np.stack([reader.image(int(row)) for row in rows]),
         reader.pid,
-        "identities",
+        IDENTITIES,
         paired,
         lambda rows: read_true(target_place[rows]),
         lambda rows: read_source(sources.place[rows]),
@@ -190,34 +205,38 @@ def of_set(reader: Reader, dataset: DataSet, points: Points | None, seed: int) -
         keypoints.stack(other, points) if points and other else None,
         reader,
         {
-            "images": "of training identities, whom the generator may have seen",
+            "images": images,
             "set_content_sha256": reader.content_sha256,
             "with_true_image": int(paired.sum()),
+            "of_own_pose": int(own.sum()),
         },
+        _notes_of_set(images, paired, own),
         resize=True,
     )
 
 
 def of_folders(real: Path, generated: Path) -> Compared:
-    """Two folders of images. Those of one name, whatever their suffixes, are a pair.
+    """Two folders of images. Those of one name are a pair; where there is none, those of one name but for the suffix.
 
-    Where all generated images are named as Market-1501's are, identities are known.
+    Identities are known of generated images that are named as Market-1501's are and show no distractor; each of the
+    others is resampled on its own.
 
     Raises:
-        ValueError: a folder without images, or an image that cannot be read.
+        ValueError: a folder without images, images of several sizes, one that cannot be read, or of which it is not
+            clear with which it is paired.
     """
     records, made = (_plain_records(folder, what) for folder, what in ((real, "DATA"), (generated, "--images")))
-    size = read_image(made[0].path).shape[:2]
-    stems = {record.path.stem: index for index, record in enumerate(records)}
-    target = np.asarray([stems.get(record.path.stem, -1) for record in made])
-    people = np.asarray([record.pid for record in made])
-    known = bool((people > DISTRACTOR).all())
+    size = _common_size(real, records, generated, made)
+    target = _of_one_name(records, made)
+    people = np.asarray([record.pid for record in made], dtype=np.int64)
+    known = people > DISTRACTOR
+    unit = IDENTITIES if known.all() else SOME_KNOWN if known.any() else IMAGES
     read_real, read_made = _read(records, size), _read(made, size)
     return Compared(
         size,
         read_made,
-        people.astype(np.int64) if known else np.arange(len(made)),
-        "identities" if known else "images",
+        np.where(known, people, -1 - np.arange(len(made))),
+        unit,
         target >= 0,
         lambda rows: read_real(target[rows]),
         None,
@@ -229,8 +248,85 @@ def of_folders(real: Path, generated: Path) -> Compared:
             "images": f"{len(made)} in a folder",
             "real": f"{len(records)} in a folder",
             "paired_by_name": int((target >= 0).sum()),
+            "of_known_identities": int(known.sum()),
         },
+        notes=_notes_of_folders(target >= 0, known),
     )
+
+
+def _notes_of_list(says: Mapping[str, Any]) -> tuple[str, ...]:
+    notes = []
+    if repeated := says["left_out_repeated"]:
+        notes.append(f"{repeated:,} listed pairs left out: they are listed before, and a pair counts once")
+    if torso := says["left_out_without_torso"]:
+        notes.append(f"{torso:,} listed pairs left out: an image without annotated shoulders and hips")
+    return tuple(notes)
+
+
+def _notes_of_set(images: str, paired: Bool[np.ndarray, " n"], own: Bool[np.ndarray, " n"]) -> tuple[str, ...]:
+    notes = [f"images {images}; {paired.sum():,} of {len(paired):,} rows have a true image"]
+    if own.any():
+        notes.append(f"{own.sum():,} rows have the pose of their own source, which is no true image: not compared")
+    return tuple(notes)
+
+
+def _notes_of_folders(paired: Bool[np.ndarray, " n"], known: Bool[np.ndarray, " n"]) -> tuple[str, ...]:
+    notes = []
+    if not paired.all():
+        notes.append(f"{(~paired).sum():,} of {len(paired):,} generated images have no real one of that name")
+    if known.any() and not known.all():
+        notes.append(
+            f"{(~known).sum():,} of {len(known):,} generated images show nobody known: intervals resample each of them "
+            "on its own, and the others by identity"
+        )
+    return tuple(notes)
+
+
+def _of_one_name(real: Sequence[Record], made: Sequence[Record]) -> Int64[np.ndarray, " n"]:
+    """Of each generated image the real one of its name, else the only one of its stem; -1 where there is none.
+
+    Raises:
+        ValueError: several real images of that stem, or two generated images of one real one.
+    """
+    names = {record.name: index for index, record in enumerate(real)}
+    stems: dict[str, list[int]] = {}
+    for index, record in enumerate(real):
+        stems.setdefault(record.path.stem, []).append(index)
+    taken: dict[int, str] = {}
+    found = []
+    for record in made:
+        of_stem = stems.get(record.path.stem, [])
+        if record.name not in names and len(of_stem) > 1:
+            one, two = (real[index].name for index in of_stem[:2])
+            raise ValueError(f"DATA: {one} and {two} could both be the true image of {record.name}; remove one of them")
+        place = names.get(record.name, of_stem[0] if of_stem else -1)
+        if place in taken:
+            raise ValueError(
+                f"--images: {taken[place]} and {record.name} could both be generated for {real[place].name}; remove "
+                "one of them"
+            )
+        taken |= {place: record.name} if place >= 0 else {}
+        found.append(place)
+    return np.asarray(found, dtype=np.int64)
+
+
+def _common_size(real: Path, records: Sequence[Record], generated: Path, made: Sequence[Record]) -> tuple[int, int]:
+    sizes = []
+    for what, part in ((f"DATA {real}", records), (f"--images {generated}", made)):
+        seen: dict[tuple[int, int], str] = {}
+        for record in part:
+            seen.setdefault(glance(record.path), record.name)
+        if len(seen) > 1:
+            one, two = (f"{name} is {height}x{width}" for (height, width), name in list(seen.items())[:2])
+            raise ValueError(f"{what}: {one}, {two} (height x width); resize the images of the folder to one size")
+        sizes += seen
+    first, second = (f"{height}x{width}" for height, width in sizes)
+    if first != second:
+        raise ValueError(
+            f"--images {generated}: its images are {second}, those of {real} {first} (height x width); resize one of "
+            "the folders"
+        )
+    return sizes[0]
 
 
 def _read(records: Sequence[Record], size: tuple[int, int], *, resize: bool = False) -> Read:

@@ -71,6 +71,7 @@ class Passes:
     def _of_images(
         self, pixels: Pixels, poses: Float32[np.ndarray, "b 18 2"] | None, names: Collection[str]
     ) -> Columns:
+        """PCKh compares what annotation files hold, whose coordinates are whole pixels."""
         found: Columns = {}
         names, networks = self.names.intersection(names), self.networks
         if networks.inception is not None:
@@ -84,9 +85,10 @@ class Passes:
             found[TORCHVISION] = networks.torchvision.features(pixels)
         if networks.estimator is not None and names & {"pckh", "detection_score"}:
             people, confidences = networks.estimator.detect(pixels)
-            found["detection_score"] = confidences.astype(np.float64)
+            if "detection_score" in names:
+                found["detection_score"] = confidences.astype(np.float64)
             if poses is not None:
-                joints = pckh(people, poses)
+                joints = pckh(np.rint(people), poses)
                 found["pckh"] = np.stack([joints.right, joints.counted], axis=1)
         return found
 

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from augment.image_metrics import METRICS
+from augment.image_pairs import SOME_KNOWN
 
 Cells = Sequence[Sequence[str]]
 HEADER = ("metric", "better", "value", "95 % interval", "n", "real images", "protocol")
 MARKET_SIZE = [128, 64]  # of the published rows
 LABEL = "published: other pairs, weights and ways of saving; Market-1501, 128x64"
+WHOSE = {"identities": "identities", SOME_KNOWN: "identities and unknown images"}
 DIGITS = {"psnr": 2, "l1": 2, "fid": 2, "fid_gfla": 2, "inception_score": 3, "mask_is": 3, "kid": 5}
 
 
@@ -41,23 +43,28 @@ PUBLISHED = (
 
 
 def render(found: Mapping[str, Any], form: str) -> str:
-    """Values with their intervals, what was not computed, and the published rows; `form`: table, markdown or latex."""
+    """Values with their intervals and notes, what was not computed, and beside a generator's the published rows.
+
+    `form`: table, markdown or latex.
+    """
     draw = FORMS[form]
     rows = [[name, *_cells(name, entry)] for name, entry in found["metrics"].items()]
     parts = [draw(HEADER, rows)] if rows else ["nothing was computed"]
+    if found["provenance"]["notes"]:
+        parts.append(_noted(found["provenance"]["notes"], form))
     if found["not_computed"]:
         parts.append(_listed({name: f"not computed: {why}" for name, why in found["not_computed"].items()}, form))
-    comparable = found["provenance"]["size"] == MARKET_SIZE and "set" not in found["provenance"]
-    if comparable and any(name in found["metrics"] for name in COMPARED):
+    if _comparable(found["provenance"]) and any(name in found["metrics"] for name in COMPARED):
         parts.append(beside_published({"this evaluation": found}, form))
     return "\n\n".join(parts)
 
 
 def beside_published(found: Mapping[str, Mapping[str, Any]], form: str) -> str:
-    """Evaluations by name under what papers print; LABEL says that they are not of the same images."""
+    """Evaluations of generators by name under what papers print; the caption says of which images each is."""
     ours = [[name, *(value_of(results, metric) for metric in COMPARED)] for name, results in found.items()]
     papers = [[row.method, *(getattr(row, metric) for metric in COMPARED)] for row in PUBLISHED]
-    caption = {"table": LABEL, "markdown": f"*{LABEL}*", "latex": f"% {LABEL}"}[form]
+    said = "; ".join([LABEL, *(f"{name}: {_images_of(results['provenance'])}" for name, results in found.items())])
+    caption = {"table": said, "markdown": f"*{said}*", "latex": f"% {said}"}[form]
     return f"{caption}\n\n{FORMS[form](('method', *COMPARED), [*papers, *ours])}"
 
 
@@ -78,9 +85,18 @@ def value_of(found: Mapping[str, Any], name: str) -> str:
     return _number(name, found["metrics"][name]["value"]) if name in found["metrics"] else ""
 
 
+def _comparable(provenance: Mapping[str, Any]) -> bool:
+    """Whether papers measure the like: a generator's images of test pairs, of their size."""
+    return provenance["size"] == MARKET_SIZE and "generator" in provenance and "set" not in provenance
+
+
+def _images_of(provenance: Mapping[str, Any]) -> str:
+    return f"{provenance['compared']['pairs']}, of the data {provenance['data']}"
+
+
 def _cells(name: str, entry: Mapping[str, Any]) -> list[str]:
     interval = "" if entry["low"] is None else f"{_number(name, entry['low'])} to {_number(name, entry['high'])}"
-    people = f" of {entry['identities']:,} identities" if "identities" in entry else ""
+    people = "".join(f" of {entry[unit]:,} {whose}" for unit, whose in WHOSE.items() if unit in entry)
     floor = entry.get("floor")
     return [
         entry["better"], _number(name, entry["value"]), interval, f"{entry['n']:,}{people}",
@@ -128,6 +144,11 @@ def _listed(texts: Mapping[str, str], form: str) -> str:
         "latex": [f"% {name}: {text}" for name, text in texts.items()],
     }
     return "\n".join(lines[form])
+
+
+def _noted(notes: Sequence[str], form: str) -> str:
+    mark = {"table": "note: ", "markdown": "- ", "latex": "% note: "}[form]
+    return "\n".join(f"{mark}{note}" for note in notes)
 
 
 FORMS: Mapping[str, Callable[[Sequence[str], Cells], str]] = {

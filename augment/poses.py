@@ -8,8 +8,9 @@ A joint whose nearest pixel lies outside of its image is missing: PATN's format 
 """
 
 import hashlib
+import zlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,13 @@ import numpy as np
 from jaxtyping import UInt8
 
 from augment import files, interruption, runs, sheets
+from augment.backbones import MissingWeights
 from augment.coco import RULE, read_coco
 from augment.data import deepfashion, keypoints, market1501, msmt17
 from augment.data.images import glance, read_image
 from augment.data.keypoints import Points, annotation_line
-from augment.data.read import read_data
+from augment.data.read import survey
+from augment.data.survey import Survey
 from augment.estimators import ESTIMATORS, make_estimator, unused_gpu
 from augment.pose_estimation import PersonDetector, inside, provenance_path
 from augment.unfinished_poses import Unfinished, differing
@@ -64,7 +67,7 @@ class Job:
 
     def __str__(self) -> str:
         by = self.determining["pose_estimator"]["estimator"]
-        done = len(self.images) if self.finished else len(self.unfinished.known(self.images))
+        done = len(self.images) if self.finished else len(self.unfinished.known())
         return f"{len(self.images):,} images by {by}, {done:,} of them done, into {self.out}"
 
 
@@ -89,17 +92,18 @@ def prepare(
     images = find_images(data, config.split)
     sizes = {image.name: glance(image) for image in images}
     if coco is None:
-        estimator, given = make_estimator(config.estimator, weights, device), None
+        estimator, given = _open_estimator(config.estimator, weights, device), None
         by = estimator.provenance
     else:
         estimator, given = None, read_coco(coco, images)
         given = {name: inside(points[None], sizes[name])[0] for name, points in given.items()}
         by = {"estimator": "COCO annotations", "file_sha256": files.sha256(coco), "rule": RULE}
-    determining = {"pose_estimator": by, "images": len(images), "images_digest": _digest(images)}
+    checksums = {image.name: zlib.crc32(image.read_bytes()) for image in images}
+    determining = {"pose_estimator": by, "images": len(images), "images_digest": _digest(checksums)}
     finished = out.exists() and not force
     if finished:
         _require_same(out, determining)
-    return Job(images, out, determining, estimator, given, finished, Unfinished(out, by, force=force))
+    return Job(images, out, determining, estimator, given, finished, Unfinished(out, by, checksums, force=force))
 
 
 def run(
@@ -149,7 +153,7 @@ def find_images(data: Path, split: str = SPLITS[0]) -> tuple[Path, ...]:
             raise ValueError(f"--split {split}: {data} is a plain folder of images, without splits; leave --split out")
         images = tuple(market1501.image_files(data))
     else:
-        dataset = read_data(data)
+        dataset = _survey(data).usable()
         parts = {"train": dataset.train, "test": (*dataset.query, *dataset.gallery)}
         records = parts[split] if split != "all" else (*parts["train"], *parts["test"])
         images = tuple(record.path for record in records)
@@ -181,14 +185,14 @@ def _estimate(job: Job, batch: int, progress: Progress) -> list[str]:
     """A line for each image; saved from time to time, and when the process is asked to stop."""
     assert job.estimator is not None
     unfinished = job.unfinished
-    known = unfinished.known(job.images)
+    known = unfinished.known()
     missing = [image for image in job.images if image.name not in known]
     with interruption.on_sigterm() as sigterm:
         for start in range(0, len(missing), batch):
             block = missing[start : start + batch]
             for image, points in zip(block, _find(job.estimator, block), strict=True):
                 known[image.name] = annotation_line(image.name, points)
-                unfinished.add(image, known[image.name])
+                unfinished.add(image.name, known[image.name])
             unfinished.save(after=0.0 if sigterm.requested else SAVE_SECONDS)
             progress(len(known), len(job.images))
             sigterm.raise_if_requested(str(unfinished.path))
@@ -244,9 +248,26 @@ def _is_plain(data: Path) -> bool:
     return market1501.find_folders(data) is None and not msmt17.is_root(data) and not deepfashion.is_root(data)
 
 
-def _digest(images: Sequence[Path]) -> str:
-    """SHA-256 over the sorted names and sizes of the files."""
-    lines = sorted(f"{image.name} {image.stat().st_size}" for image in images)
+def _survey(data: Path) -> Survey:
+    try:
+        return survey(data)
+    except ValueError as error:
+        if not data.is_dir():
+            raise
+        kinds = ", ".join(sorted(market1501.IMAGE_SUFFIXES))
+        raise ValueError(f"{error}; or give a folder that has images directly in it ({kinds})") from None
+
+
+def _open_estimator(name: str, weights: Path | None, device: str) -> PersonDetector:
+    try:
+        return make_estimator(name, weights, device)
+    except MissingWeights as error:
+        raise MissingWeights(f"{error}, or give --weights FILE") from None
+
+
+def _digest(checksums: Mapping[str, int]) -> str:
+    """SHA-256 over the sorted names of the files and the CRC-32 of what is in them."""
+    lines = sorted(f"{name} {checksum:08x}" for name, checksum in checksums.items())
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
@@ -263,5 +284,7 @@ def _require_same(out: Path, determining: dict[str, Any]) -> None:
     if there["pose_estimator"] != determining["pose_estimator"]:
         changes = differing(there["pose_estimator"], determining["pose_estimator"])
         raise ValueError(f"{out}: was made by another estimator ({changes}); {remedy}")
-    if there != determining:
+    if there["images"] != determining["images"]:
         raise ValueError(f"{out}: was made of other images ({there['images']}, now {determining['images']}); {remedy}")
+    if there != determining:
+        raise ValueError(f"{out}: was made of other images, or of these before a file was changed; {remedy}")

@@ -19,7 +19,7 @@ What was found, 200 pairs of 24 procedural identities, beside warp and the shipp
 By definition identity_similarity, inception_score, detection_score, fid and kid cannot tell a copy from a good image:
 it is a real image of the right person. Beside ssim_in_mask, pckh and lpips look at the pose; their weights were not at
 hand here.
-Result: docs/results.md.
+Result: docs/metrics.md.
 """
 
 import argparse

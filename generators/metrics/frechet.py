@@ -13,10 +13,13 @@ class Moments:
     mean: Float64[np.ndarray, " d"]
     covariance: Float64[np.ndarray, "d d"]
     count: int  # of images
+    factor: Float64[np.ndarray, "d r"] | None = None  # times its transpose it is the covariance
 
 
 def moments(features: Float[np.ndarray, "n d"]) -> Moments:
     """Mean and unbiased covariance, in double precision whatever the features are.
+
+    Of fewer images than features the centred features themselves are kept as the covariance's factor.
 
     Raises:
         ValueError: fewer than two images, which have no covariance.
@@ -26,7 +29,9 @@ def moments(features: Float[np.ndarray, "n d"]) -> Moments:
     values = features.astype(np.float64)
     mean = values.mean(axis=0)
     values -= mean
-    return Moments(mean, values.T @ values / (len(values) - 1), len(values))
+    covariance = values.T @ values / (len(values) - 1)
+    few = len(values) < values.shape[1]
+    return Moments(mean, covariance, len(values), values.T / np.sqrt(len(values) - 1) if few else None)
 
 
 def frechet_distance(a: Moments, b: Moments) -> float:
@@ -35,16 +40,19 @@ def frechet_distance(a: Moments, b: Moments) -> float:
 
     With A = E E^T and B = F F^T the trace of (A B)^(1/2) is the sum of the singular values of E^T F. Nothing is
     squared on the way and nothing turns complex, so that covariances of low rank, which fewer images than features
-    have, lose no digits.
+    have, lose no digits. With n and m images, fewer than the d features, it costs products of n d m numbers instead of
+    decompositions of d x d matrices.
     """
     difference = a.mean - b.mean
-    root = np.linalg.svd(_factor(a.covariance).T @ _factor(b.covariance), compute_uv=False).sum()
+    root = np.linalg.svd(_factor(a).T @ _factor(b), compute_uv=False).sum()
     distance = difference @ difference + np.trace(a.covariance) + np.trace(b.covariance) - 2 * root
     return max(0.0, float(distance))
 
 
-def _factor(covariance: Float64[np.ndarray, "d d"]) -> Float64[np.ndarray, "d r"]:
+def _factor(fitted: Moments) -> Float64[np.ndarray, "d r"]:
     """A matrix that times its transpose is the covariance, up to directions whose variance is rounding."""
-    variances, directions = np.linalg.eigh(covariance)
+    if fitted.factor is not None:
+        return fitted.factor
+    variances, directions = np.linalg.eigh(fitted.covariance)
     kept = variances > len(variances) * np.finfo(np.float64).eps * variances[-1]
     return directions[:, kept] * np.sqrt(variances[kept])

@@ -30,6 +30,8 @@ class PCKh:
 def pckh(found: Float[np.ndarray, "n 18 2"], target: Float[np.ndarray, "n 18 2"]) -> PCKh:
     """Compare key points, NaN where missing; `target` are those asked for.
 
+    PATN's authors compare two annotation files, whose coordinates are whole pixels: round those that are not.
+
     A joint of the target is right where it was found nearer than half the width of the target's head in one direction
     and half its height in the other. The head is the bounding box of its key points. One without width or height has no
     right joint; an image with fewer than two of the head's key points is left out.

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import click
 import h5py
@@ -331,7 +332,12 @@ def asked(monkeypatch):
 
     for name in ("train_generator", "synthesize"):
         monkeypatch.setattr(f"augment.{name}.run", stage)
-    monkeypatch.setattr("augment.train_reid.prepare", stage)
+
+    def prepare(*arguments, **options):
+        found.append((arguments, options))
+        return SimpleNamespace(notes=())
+
+    monkeypatch.setattr("augment.train_reid.prepare", prepare)
     monkeypatch.setattr("augment.data.pedestrians.make_data", stage)
     return found
 

@@ -1,6 +1,7 @@
 """COCO's key points become the 18 joints of the images that they are of, and of their main persons."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -93,7 +94,6 @@ def test_what_is_refused(images, tmp_path):
     refused(path, images, "a.png: expected 51 numbers")
     halpe = [{"id": 1, "keypoints": [*NAMES, "head"]}]
     refused(write(tmp_path, [], categories=halpe), images, "its joints are nose, left_eye.* expected COCO's 17")
-    refused(write(tmp_path, [{"keypoints": [1]}]), images, r"an entry is not as in COCO \(KeyError: 'image_id'\)")
     Image.new("RGB", (WIDTH, 2 * HEIGHT)).save(images[0])
     refused(write(tmp_path, []), images, r"a\.png is annotated at 40x20 \(height x width\), the image is 80x20")
     for content in ([], {"images": []}, {"images": {}, "annotations": []}):
@@ -101,3 +101,36 @@ def test_what_is_refused(images, tmp_path):
         refused(path, images, "expected COCO's lists `images` and `annotations`")
     path.write_text("no json")
     refused(path, images, "not a JSON file")
+
+
+IMAGE = {"id": 10, "file_name": "a.png"}
+TWO = [person(10, joints(1)), person(10, joints(2))]
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"images": [{"file_name": "a.png"}]}, "entry 0 of `images` is not as in COCO (`id` None); correct or remove"),
+        ({"images": [IMAGE, {"id": 11, "file_name": 5}]}, "entry 1 of `images` is not as in COCO (`file_name` 5)"),
+        ({"images": [IMAGE | {"id": [10]}]}, "entry 0 of `images` is not as in COCO (`id` [10])"),
+        ({"images": [7]}, "entry 0 of `images` is not as in COCO (7)"),
+        ({"annotations": [{"keypoints": [1]}]}, "entry 0 of `annotations` is not as in COCO (`image_id` None)"),
+        ({"annotations": [*TWO, None]}, "entry 2 of `annotations` is not as in COCO (None)"),
+        ({"annotations": [TWO[0] | {"image_id": {}}]}, "entry 0 of `annotations` is not as in COCO (`image_id` {})"),
+        ({"annotations": [TWO[0] | {"keypoints": [10**400] * 51}]}, "a.png: expected 51 numbers as `keypoints`"),
+        ({"annotations": [TWO[0] | {"keypoints": {"nose": 1}}]}, "a.png: expected 51 numbers as `keypoints`"),
+        ({"annotations": [TWO[0] | {"score": None}]}, "a.png: expected 1 numbers as `score`, found None"),
+        ({"annotations": [TWO[0], TWO[1] | {"score": "best"}]}, "a.png: expected 1 numbers as `score`, found best"),
+        ({"annotations": [TWO[0] | {"score": float("nan")}]}, "a.png: expected 1 numbers as `score`, found nan"),
+        ({"annotations": [TWO[0] | {"bbox": None}]}, "a.png: expected 4 numbers as `bbox`, found None"),
+        ({"annotations": [TWO[0] | {"bbox": [0, 0, "x", 9]}]}, "a.png: expected 4 numbers as `bbox`, found [0, 0, 'x'"),
+        ({"annotations": [TWO[0] | {"bbox": [0, 0, 9]}]}, "a.png: expected 4 numbers as `bbox`, found [0, 0, 9]"),
+        ({"categories": ["person"]}, "its joints are person, expected COCO's 17"),
+        ({"categories": {"keypoints": 17}}, "its joints are 17, expected COCO's 17"),
+        ({"categories": [{"keypoints": [1, None]}]}, "its joints are 1, None, expected COCO's 17"),
+    ],
+)
+def test_a_malformed_entry_is_named(images, tmp_path, changed, words):
+    path = tmp_path / "persons.json"
+    path.write_text(json.dumps({"images": [IMAGE], "annotations": TWO} | changed))
+    refused(path, images, f"^{re.escape(f'{path}: {words}')}[^\n]*$")

@@ -63,6 +63,7 @@ def test_what_can_be_computed_is_and_the_rest_says_why(pedestrians, tmp_path, au
     assert (said["data_digest"], said["test_digest"]) == (dataset.digest, dataset.test_digest)
     assert said["generator"]["model"] == "copy"
     assert said["compared"]["pairs"] == "12 random pairs of test identities, of any cameras"
+    assert said["data"] == pedestrians.name
 
 
 def test_require_makes_the_exit_code_one(pedestrians, augment):
@@ -143,6 +144,8 @@ def test_a_set_has_poses_and_its_training_images(pedestrians, tmp_path, augment)
     assert found.code == 0, found.err
     results = json.loads(found.out)
     assert {"pose_diversity", "pose_coverage", "ssim"} <= results["metrics"].keys()
+    assert results["metrics"]["ssim"]["n"] == results["provenance"]["compared"]["with_true_image"]
+    assert any("whom the generator may have seen" in note for note in results["provenance"]["notes"])
     assert results["provenance"]["set"] == "x.h5"
     with Image.open(sheet) as image:
         assert image.width == 3 * (4 * (128 + 4) + 8)
@@ -152,11 +155,12 @@ def test_a_set_has_poses_and_its_training_images(pedestrians, tmp_path, augment)
 
 def test_without_a_ranking_there_is_no_sheet(pedestrians, tmp_path, augment):
     found = augment(
-        "evaluate-generator", pedestrians, "--generator", "copy", "--count", 3, "--metrics", "l1", "--sheet",
+        "evaluate-generator", pedestrians, "--generator", "copy", "--count", 3, "--metrics", "fid", "--sheet",
         tmp_path / "sheet.png",
     )  # fmt: skip
     assert found.code == 0
-    assert "none of ssim, lpips" in found.err
+    assert "no sheet" in found.err
+    assert "images are ranked by ssim, lpips, pckh" in found.err
     assert not (tmp_path / "sheet.png").exists()
 
 

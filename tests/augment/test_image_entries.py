@@ -7,7 +7,7 @@ import pytest
 
 from augment.coverage import evenness
 from augment.data.records import Record
-from augment.image_entries import Measured, TooFew, entry
+from augment.image_entries import Measured, TooFew, entry, unequal_floors
 from augment.image_pairs import Compared
 from augment.image_passes import LOGITS, REAL_PAIRS
 from augment.policies import cluster_poses
@@ -68,17 +68,28 @@ def test_identity_has_the_similarity_of_two_real_images_beside_it():
 
 
 def test_fid_and_its_floor():
-    generated, real, other = features(0, 20, 1.0), features(1), features(2, 25)
+    generated, real, other = features(0, 20, 1.0), features(1), features(2, 15)
     columns = [{"inception": each} for each in (generated, real, other)]
     found = entry("fid", measured(range(20), *columns))
     assert found["value"] == pytest.approx(frechet_distance(moments(real), moments(generated)))
     assert found["floor"]["value"] == pytest.approx(frechet_distance(moments(real), moments(other)))
-    assert (found["n"], found["real_n"], found["floor"]["n"], found["low"]) == (20, 30, 25, None)
+    assert (found["n"], found["real_n"], found["low"]) == (20, 30, None)
+    assert (found["floor"]["n"], found["floor"]["real_n"]) == (15, 30)
     assert found["floor"]["value"] < found["value"]
     kid = entry("kid", measured(range(20), *columns))
-    assert (kid["subset_size"], kid["floor"]["subset_size"]) == (20, 25)
+    assert (kid["subset_size"], kid["floor"]["subset_size"]) == (20, 15)
     assert kid["floor"]["value"] < kid["value"]
     assert kid["sd"] == pytest.approx(0, abs=1e-9) or kid["sd"] > 0
+
+
+def test_the_floor_of_a_distance_is_of_as_many_images_as_the_value():
+    """Of images as good as real ones the value is the floor, up to chance; of ten times as many it would be lower."""
+    generated, real, other = features(0, 20), features(1, 200), features(2, 200)
+    found = entry("fid", measured(range(20), *({"inception": each} for each in (generated, real, other))))
+    assert (found["floor"]["n"], found["floor"]["real_n"]) == (20, 200)
+    assert unequal_floors({"fid": found}) == []
+    assert found["floor"]["value"] == pytest.approx(found["value"], rel=0.5)
+    assert frechet_distance(moments(real), moments(other)) < found["floor"]["value"] / 3
 
 
 def test_without_further_real_images_the_floor_is_of_halves():
@@ -86,6 +97,12 @@ def test_without_further_real_images_the_floor_is_of_halves():
     found = entry("fid", measured(range(30), *columns, others=()))
     assert found["floor"]["of"] == "one half of the real images against the other"
     assert found["floor"]["n"] == 15
+    kid = entry("kid", measured(range(30), *columns, others=()))
+    assert unequal_floors({"ssim": {"n": 30}, "fid": found, "kid": kid}) == [
+        "fid, kid: the value is of 30 images against 31 real ones, the floor of 15 images against 16 real ones; "
+        "distances of other numbers do not quite compare"
+    ]
+    assert unequal_floors({"ssim": {"n": 30}}) == []
 
 
 def test_fid_gfla_drops_the_last_partial_batch():

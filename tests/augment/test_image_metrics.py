@@ -124,3 +124,20 @@ def test_identity_is_compared_with_the_true_image_and_two_real_ones_with_each_ot
 
     np.testing.assert_allclose(found["identity_similarity"], cosine(noise(3, 1), noise(3)))
     np.testing.assert_allclose(found["identity similarity of real pairs"], cosine(noise(3, 2), noise(3)))
+
+
+def test_pckh_rounds_what_was_found(tmp_path):
+    """The head is 10 x 10 pixels: 5 off is too far, and 4.6 is 5 in an annotation file, 4.4 is 4."""
+    target = np.full((3, 18, 2), np.nan, dtype=np.float32)
+    target[:, 0], target[:, 1], target[:, 4] = (4, 4), (14, 14), (20, 10)
+    found = target.copy()
+    found[:, 4] += np.asarray([(4.6, 0), (4.4, 0), (0, -4.5)], dtype=np.float32)  # 5.5 columns are rounded to 6
+
+    class Finder:
+        def detect(self, images):
+            return found[: len(images)], np.ones(len(images), dtype=np.float32)
+
+    compared = dataclasses.replace(compared_to_itself(tmp_path, count=3), poses=target)
+    passes = Passes(frozenset({"pckh"}), Networks(estimator=Finder()), CPU, 3)  # pyright: ignore
+    joints = passes.generated(compared, lambda done, total: None)["pckh"]
+    assert joints.tolist() == [[2, 3], [3, 3], [3, 3]]

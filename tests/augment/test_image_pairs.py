@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from augment import synthesize
 from augment.data import keypoints
 from augment.data.images import read_image
 from augment.data.read import read_data
-from augment.image_pairs import choose_pairs, of_folders, of_generator, of_set
+from augment.image_pairs import IMAGES, SOME_KNOWN, choose_pairs, of_folders, of_generator, of_set
 from augment.sheets import png
 from augment.store import Reader
 from generators import checkpoint
@@ -73,10 +74,22 @@ def test_a_list_is_taken_as_it_is_but_for_people_without_a_torso(dataset, points
     names = [tuple(chosen.records[index].name for index in pair) for pair in chosen.pairs]
     assert names == [(a.name, b.name) for a, b in (first, third, first[::-1])]
     assert (chosen.says["listed"], chosen.says["left_out_without_torso"]) == (4, 1)
+    assert chosen.notes == ("1 listed pairs left out: an image without annotated shoulders and hips",)
     fewer = choose_pairs(dataset, points, path, 2, same_camera=False, seed=0)
     assert len(fewer.pairs) == 2
     own = choose_pairs(dataclasses.replace(dataset, test_pairs=path), points, None, None, same_camera=False, seed=0)
     np.testing.assert_array_equal(own.pairs, chosen.pairs)
+
+
+def test_a_pair_that_is_listed_twice_counts_once(dataset, points, tmp_path):
+    first, second = people_of(dataset, 2)
+    points = points | {record.name: np.ones((18, 2), np.float32) for record in (*first, *second)}
+    path = listed(tmp_path / "pairs.csv", second, first, second, first[::-1], second)
+    chosen = choose_pairs(dataset, points, path, None, same_camera=False, seed=0)
+    names = [tuple(chosen.records[index].name for index in pair) for pair in chosen.pairs]
+    assert names == [(a.name, b.name) for a, b in (second, first, first[::-1])]
+    assert (chosen.says["listed"], chosen.says["left_out_repeated"]) == (5, 2)
+    assert chosen.notes == ("2 listed pairs left out: they are listed before, and a pair counts once",)
 
 
 def test_refusals(dataset, points, tmp_path):
@@ -85,6 +98,9 @@ def test_refusals(dataset, points, tmp_path):
     path = listed(tmp_path / "pairs.csv", (first[0], second[0]))
     with pytest.raises(ValueError, match=f"{first[0].name} and {second[0].name} show two persons"):
         choose_pairs(dataset, points, path, None, same_camera=False, seed=0)
+    itself = listed(tmp_path / "itself.csv", first, (second[1], second[1]))
+    with pytest.raises(ValueError, match=rf"itself\.csv: {second[1].name} is paired with itself"):
+        choose_pairs(dataset, points, itself, None, same_camera=False, seed=0)
     with pytest.raises(ValueError, match="--same-camera: chooses random pairs, but --pairs lists them"):
         choose_pairs(dataset, points, path, None, same_camera=True, seed=0)
     with pytest.raises(ValueError, match="has no query or gallery"):
@@ -120,8 +136,14 @@ def test_a_set_has_a_true_image_where_the_pose_is_the_persons_own(dataset, point
     reader = Reader(out)
     compared = of_set(reader, dataset, points, seed=0)
     named = {record.name: record for record in dataset.train}
-    same = [named[reader.target_name(row)].pid == reader.identity(row) for row in range(len(reader))]
+    same = [
+        named[reader.target_name(row)].pid == reader.identity(row)
+        and reader.target_name(row) != reader.source_name(row)
+        for row in range(len(reader))
+    ]
     assert compared.paired.tolist() == same
+    note = f"whom the generator may have seen; {sum(same)} of {len(reader)} rows have a true image"
+    assert compared.notes[0].endswith(note)
     rows = np.flatnonzero(same)[:3]
     np.testing.assert_array_equal(
         compared.true(rows), np.stack([read_image(named[reader.target_name(row)].path) for row in rows])
@@ -132,6 +154,18 @@ def test_a_set_has_a_true_image_where_the_pose_is_the_persons_own(dataset, point
     other = dataclasses.replace(dataset, train=dataset.train[:-1])
     with pytest.raises(ValueError, match="give the data that the set was made from"):
         of_set(reader, other, points, seed=0)
+
+
+def test_the_pose_of_the_source_makes_no_true_image(dataset, points, pedestrians, tmp_path):
+    out = tmp_path / "set.h5"
+    config = synthesize.SynthesizeConfig("self", per_image=1)
+    synthesize.run(config, pedestrians, Path("copy"), out, device="cpu")
+    compared = of_set(Reader(out), dataset, points, seed=0)
+    assert not compared.paired.any(), "no image is its own truth"
+    assert compared.says["of_own_pose"] == len(compared)
+    assert compared.notes[1] == (
+        f"{len(compared)} rows have the pose of their own source, which is no true image: not compared"
+    )
 
 
 def test_folders_are_paired_by_name(dataset, tmp_path):
@@ -148,7 +182,54 @@ def test_folders_are_paired_by_name(dataset, tmp_path):
     assert compared.people.tolist() == [record.pid for record in records[1:]]
     np.testing.assert_array_equal(compared.true(np.asarray([1])), read_image(records[2].path)[None])
     assert (compared.generated(np.arange(3)) == np.arange(3)[:, None, None, None]).all()
-    (made / "somebody.png").write_bytes(png(np.zeros((128, 64, 3), np.uint8)))
-    assert (of_folders(real, made).unit, of_folders(made, real).unit) == ("images", "identities")
+    assert compared.notes == ("1 of 3 generated images have no real one of that name",)
     with pytest.raises(ValueError, match=r"--images: .*nowhere is no folder that holds images itself"):
         of_folders(real, tmp_path / "nowhere")
+
+
+def folder(path, **colours):
+    """A folder of grey images: name (with __ for the dot) and grey level."""
+    path.mkdir()
+    for name, level in colours.items():
+        (path / name.replace("__", ".")).write_bytes(png(np.full((8, 4, 3), level, np.uint8)))
+    return path
+
+
+def test_the_exact_name_comes_before_the_stem(tmp_path):
+    real = folder(tmp_path / "real", a__jpg=1, a__png=2, b__jpg=3)
+    made = folder(tmp_path / "made", a__jpg=10, a__png=20, b__png=30)
+    compared = of_folders(real, made)
+    assert compared.true(np.arange(3))[:, 0, 0, 0].tolist() == [1, 2, 3]
+    unclear = folder(tmp_path / "unclear", a__jpeg=10)
+    with pytest.raises(ValueError, match=r"DATA: a\.jpg and a\.png could both be the true image of a\.jpeg"):
+        of_folders(real, unclear)
+    twice = folder(tmp_path / "twice", b__jpg=1, b__png=2)
+    with pytest.raises(ValueError, match=r"--images: b\.jpg and b\.png could both be generated for b\.jpg"):
+        of_folders(real, twice)
+
+
+def test_each_unknown_person_of_a_folder_stands_alone(tmp_path):
+    names = ("0001_c1_1__png", "0000_c1_1__png", "0001_c2_1__png", "0000_c2_1__png", "somebody__png")
+    made = folder(tmp_path / "made", **dict.fromkeys(names, 1))
+    compared = of_folders(made, made)
+    assert compared.unit == SOME_KNOWN
+    people = dict(zip(sorted(names), compared.people.tolist(), strict=True))
+    assert people["0001_c1_1__png"] == people["0001_c2_1__png"] == 1
+    assert len(set(people.values())) == 4
+    assert compared.notes == (
+        "3 of 5 generated images show nobody known: intervals resample each of them on its own, and the others by "
+        "identity",
+    )
+    nobody = folder(tmp_path / "nobody", **dict.fromkeys(names[1::2], 1))
+    assert (of_folders(nobody, nobody).unit, of_folders(nobody, nobody).notes) == (IMAGES, ())
+
+
+def test_folders_of_two_sizes(tmp_path):
+    small, large = folder(tmp_path / "small", a__png=1), tmp_path / "large"
+    large.mkdir()
+    (large / "a.png").write_bytes(png(np.zeros((16, 8, 3), np.uint8)))
+    with pytest.raises(ValueError, match=r"its images are 8x4, those of .*large 16x8 .*resize one of the folders"):
+        of_folders(large, small)
+    (large / "b.png").write_bytes(png(np.zeros((8, 4, 3), np.uint8)))
+    with pytest.raises(ValueError, match=r"DATA .*large: a\.png is 16x8, b\.png is 8x4"):
+        of_folders(large, small)

@@ -13,7 +13,13 @@ def results(size=(128, 64), **values):
     return {
         "metrics": metrics,
         "not_computed": {"fid": "weights missing, put x_y at z"},
-        "provenance": {"size": [*size]},
+        "provenance": {
+            "size": [*size],
+            "generator": {"model": "dptn"},
+            "compared": {"pairs": "9 random pairs"},
+            "data": "held",
+            "notes": [],
+        },
     }
 
 
@@ -32,7 +38,7 @@ def test_a_row_says_value_interval_numbers_floor_and_protocol():
 
 def test_published_rows_stand_beside_ours_and_say_so():
     found = beside_published({"mine": results(ssim=0.3, fid_gfla=20.5)}, "markdown").splitlines()
-    assert found[0] == f"*{LABEL}*"
+    assert found[0] == f"*{LABEL}; mine: 9 random pairs, of the data held*"
     assert "other pairs, weights" in LABEL
     assert "| DPTN | 0.2854 | 0.2711 | 18.99 |  |  |  |" in found
     assert found[-1] == "| mine | 0.3000 |  | 20.50 |  |  |  |"
@@ -49,6 +55,29 @@ def test_no_published_rows_beside_a_set_of_training_people():
     assert "DPTN" in render(found, "table")
     found["provenance"]["set"] = "x.h5"
     assert "DPTN" not in render(found, "table")
+
+
+def test_no_published_rows_beside_folders():
+    found = results(ssim=0.3)
+    del found["provenance"]["generator"]
+    assert "DPTN" not in render(found, "table")
+
+
+@pytest.mark.parametrize(("form", "mark"), [("table", "note: "), ("markdown", "- "), ("latex", "% note: ")])
+def test_notes_stand_below_the_values(form, mark):
+    found = results(ssim=0.3)
+    found["provenance"]["notes"] = ["ssim: of few images", "another"]
+    lines = render(found, form).splitlines()
+    place = lines.index(f"{mark}ssim: of few images")
+    assert lines[place + 1] == f"{mark}another"
+    assert lines[place - 1] == ""
+    assert any("0.3000" in line for line in lines[:place])
+
+
+def test_images_of_nobody_known_are_no_identities():
+    found = results(ssim=0.3)
+    found["metrics"]["ssim"]["identities_and_unknown_images"] = 7
+    assert "1,200 of 7 identities and unknown images" in render(found, "table")
 
 
 def test_latex_is_escaped_and_aligned():

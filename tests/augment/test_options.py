@@ -1,6 +1,7 @@
 """Values of configuration files: each counts as if it had been typed, or is one line that names file and key."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -18,7 +19,12 @@ def asked(monkeypatch, capsys, tmp_path):
         return Path(__file__).parent / "no-results.json"
 
     monkeypatch.setattr("augment.train_generator.run", stage)
-    monkeypatch.setattr("augment.train_reid.prepare", stage)
+
+    def prepare(*arguments, **options):
+        found.append((arguments, options))
+        return SimpleNamespace(notes=())
+
+    monkeypatch.setattr("augment.train_reid.prepare", prepare)
     monkeypatch.chdir(tmp_path)
 
     def ask(text, *command, suffix="toml"):

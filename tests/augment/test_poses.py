@@ -71,6 +71,9 @@ def test_images_that_cannot_be_annotated(folder, weights, pedestrians, tmp_path)
     refused("is a plain folder of images, without splits", split="train")
     refused(r"--out .*poses: expected the name of a \.csv file", out="poses")
     refused("no such folder", data=tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    words = r"or give a folder that has images directly in it \(\.jpeg, \.jpg, \.png\)$"
+    refused(f"empty: no data set: it holds neither bounding_box_train .* {words}", data=tmp_path / "empty")
     rows = [f"{record.path},1,1,train" for record in read_data(pedestrians).train[:2]]
     (tmp_path / "manifest.csv").write_text("\n".join(["path,pid,camid,split", *rows]))
     refused("--split test: .* has no such images", data=tmp_path / "manifest.csv", split="test")
@@ -224,6 +227,7 @@ def test_mistakes_are_one_line(augment, folder, weights, tmp_path, monkeypatch):
     found = augment(*given)
     assert found.code == 2
     assert found.err.startswith("Error: weights missing, put the end2end.onnx of MMPose's rtmpose-m")
+    assert found.err.endswith(", or give --weights FILE\n")
     found = augment(*given, "--estimator", "keypointrcnn", "--weights", weights)
     assert (found.code, found.out) == (2, "")
     assert "cannot be read as weights; give torchvision's keypointrcnn" in found.err

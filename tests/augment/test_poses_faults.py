@@ -1,7 +1,9 @@
 """Annotating images, stopped at any moment: the same command goes on, and what lies there is never mixed up."""
 
 import errno
+import io
 import os
+import re
 import resource
 import signal
 
@@ -10,6 +12,7 @@ import pytest
 from PIL import Image
 
 from augment import files, poses
+from augment.data.images import read_image
 from augment.interruption import Preempted
 from augment.pose_estimation import provenance_path
 from augment.poses import PosesConfig, prepare, run
@@ -53,6 +56,16 @@ class Counting:
             return found
 
         monkeypatch.setattr(RTMPose, "detect", detect)
+
+
+def exchange(image):
+    """Another picture in a file of the same size and time; what follows the end of a JPEG is not read."""
+    before, other = image.stat(), io.BytesIO()
+    Image.fromarray(np.zeros_like(read_image(image))).save(other, "JPEG", quality=10)
+    image.write_bytes(other.getvalue().ljust(before.st_size, b"\0"))
+    os.utime(image, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert image.stat().st_size == before.st_size
+    assert image.stat().st_mtime_ns == before.st_mtime_ns
 
 
 @pytest.mark.parametrize("after", [1, 6, 11])
@@ -120,6 +133,20 @@ def test_an_image_that_was_repaired_is_looked_at_again(folder, weights, tmp_path
     assert out.read_text() == alone(sorted(folder.glob("*.jpg")), weights)
 
 
+def test_an_image_exchanged_for_one_of_equal_size_and_time_is_looked_at_again(folder, weights, tmp_path, monkeypatch):
+    out = tmp_path / "poses.csv"
+    with monkeypatch.context() as patch:
+        Counting(patch, 4, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        with pytest.raises(Preempted):
+            run(SMALL, folder, out, weights=weights)
+    image = min(folder.glob("*.jpg"))
+    exchange(image)
+    counting = Counting(monkeypatch, 99, die)
+    run(SMALL, folder, out, weights=weights)
+    assert counting.seen == 11 - 4 + 1
+    assert out.read_text() == alone(sorted(folder.glob("*.jpg")), weights)
+
+
 def test_a_full_disk_leaves_nothing_that_looks_whole(folder, weights, whole, tmp_path):
     out = tmp_path / "poses.csv"
 
@@ -152,7 +179,10 @@ def test_what_is_there_is_left_alone_or_refused(folder, weights, tmp_path, monke
     ends = np.eye(1, 17 * 384).reshape(1, 17, 384), np.eye(1, 17 * 512).reshape(1, 17, 512)
     other = write_constants(tmp_path / "other.onnx", *ends)
     refused(r"poses\.csv: was made by another estimator \(weights_sha256: '.*' there, '.*' asked", other)
-    min(folder.glob("*.jpg")).unlink()
+    image = min(folder.glob("*.jpg"))
+    exchange(image)
+    refused("was made of other images, or of these before a file was changed; choose another --out, or --force")
+    image.unlink()
     refused(r"was made of other images \(11, now 10\); choose another --out, or --force")
     out.write_text(out.read_text() + "\n")
     refused(r"poses\.csv: is not the file that poses\.csv\.json tells of")
@@ -167,6 +197,16 @@ def test_what_is_there_is_left_alone_or_refused(folder, weights, tmp_path, monke
         Counting(patch, 8, die)
         in_child(lambda: run(SMALL, folder, out, weights=weights))
     refused(r"poses\.csv\.partial: was begun with another estimator \(weights_sha256", other)
-    for content in ([], {"lines": {"a": 1}, "pose_estimator": {}}):
-        files.write_json(tmp_path / "poses.csv.partial", content)
-        refused(r"poses\.csv\.partial: no unfinished annotation")
+    path = tmp_path / "poses.csv.partial"
+    said = files.read_json(path)
+    name, (checksum, line) = next(iter(said["lines"].items()))
+    for content in ([], *(said | {"lines": {name: entry}} for entry in (1, [line, checksum], [True, line]))):
+        files.write_json(path, content)
+        refused(r"poses\.csv\.partial: no unfinished annotation; remove it")
+    for entry, words in (
+        (line[:-1], f"{name}: expected two JSON lists of numbers after the name"),
+        (f"{name}: [1, 2]: [1, 2]", f"{name}: keypoints_y has 2 values, expected 18"),
+        (line.replace(name, "x.jpg"), f"{name} has the line of another image"),
+    ):
+        files.write_json(path, said | {"lines": {name: [checksum, entry]}})
+        refused(rf"poses\.csv\.partial.*{re.escape(words)}.*; remove it or choose another --out")

@@ -1,5 +1,7 @@
 """The Fréchet distance against torch-fidelity, scipy's matrix root and closed forms."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -81,3 +83,18 @@ def test_a_shift_adds_its_square_and_noise_adds_distance():
 def test_one_image_has_no_covariance():
     with pytest.raises(ValueError, match="1 images have no covariance"):
         moments(sample(1))
+
+
+@pytest.mark.parametrize(("count", "other"), [(5, 4), (5, 40), (40, 5), (12, 11)])
+def test_few_images_are_their_own_factor_and_need_no_decomposition_of_their_covariance(count, other, monkeypatch):
+    a, b = moments(sample(count)), moments(sample(other, seed=1, shift=0.3))
+    for fitted in (a, b):
+        assert (fitted.factor is not None) == (fitted.count < 12)
+        if fitted.factor is not None:
+            np.testing.assert_allclose(fitted.factor @ fitted.factor.T, fitted.covariance, atol=1e-12)
+    found = frechet_distance(a, b)
+    assert found == pytest.approx(frechet_distance(replace(a, factor=None), replace(b, factor=None)), rel=1e-9)
+    decomposed, decompose = [], np.linalg.eigh
+    monkeypatch.setattr(np.linalg, "eigh", lambda matrix: decomposed.append(1) or decompose(matrix))
+    assert frechet_distance(a, b) == found
+    assert len(decomposed) == (count >= 12) + (other >= 12)
