@@ -15,7 +15,7 @@ EXIT_CODES = """## Exit codes
 | 1 | the check or comparison asked for did not hold |
 | 2 | a mistake of the user: one line `Error: ...` with file, value, remedy; `augment --debug` shows a traceback |
 | 70 | a bug: the traceback is shown; please report it |
-| 75 | stopped by SIGTERM after saving, or another process of the training ended; the same command continues, a scheduler may requeue it |
+| 75 | stopped by SIGTERM, or as another process ended, after saving; the same command continues, requeue it |
 | 130 | interrupted from the keyboard; the same command continues |
 
 Logs and progress go to stderr; stdout carries the result.
