@@ -231,7 +231,7 @@ def _lacks(name: str, compared: Compared, points: Points | None) -> str | None:
 def _notes(metrics: Mapping[str, Any], compared: Compared, networks: Networks) -> list[str]:
     """What must be known of the values."""
     notes = [*compared.notes]
-    few = [name for name in ("fid", "fid_gfla", "kid") if name in metrics and len(compared) < SMALL]
+    few = [name for name in ("fid", "fid_gfla") if name in metrics and len(compared) < SMALL]
     if few:
         notes.append(
             f"{', '.join(few)}: of {len(compared):,} images; such distances fall with more of them, so compare at "

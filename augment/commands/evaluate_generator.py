@@ -93,7 +93,7 @@ def command(
     """Measure the images of a generator on pairs of test images, of a synthetic set, or of a folder.
 
     Every value has its protocol, a 95 % interval over identities where there is one, and what real images reach.
-    Distances of distributions (fid, kid) fall with the number of images. What lacks weights or a package is not
+    fid falls with the number of images, so compare it at equal numbers only. What lacks weights or a package is not
     computed, and says why; nothing is ever downloaded.
 
     \b
