@@ -184,7 +184,7 @@ def test_mistakes_are_one_line(pedestrians, augment, arguments, said):
 class Oracle:
     """A pose estimator that finds the joints of the test images it knows, and nobody in others."""
 
-    provenance = {"estimator": "oracle"}  # noqa: RUF012
+    provenance = {"estimator": "oracle"}  # noqa: RUF012 (a protocol's attribute)
 
     def __init__(self, known):
         self._known = known
