@@ -1,0 +1,44 @@
+"""Which generator helps most, and does any help more than a copy of the source?
+
+    augment ablate generators --out DIR --jobs 2
+
+Arms: no synthetic images at as many updates; `copy` (the source itself, whatever the pose), `warp` (no training); PG2,
+PATN, DPTN and DPTN-TA, each trained from noise on the training identities for as many images. All with random erasing.
+
+Expected cost: 35 trials and four generators; scale procedural about two hours on two cores.
+Result: not run yet.
+"""
+
+from augment.study import DATA, Arm, Contrast, Step, Study
+from experiments.scales import SCALES, Scale
+
+TRAINED = ("pg2", "patn", "dptn", "dptn-ta")
+UNTRAINED = ("copy", "warp")
+NONE = "none"
+
+
+def study(scale: Scale) -> Study:
+    """An arm for each generator."""
+    sets = {name: Step("synthesize", f"--generator {name} --per-image 1", (DATA,)) for name in UNTRAINED}
+    for name in TRAINED:
+        network = Step("train-generator", f"--model {name} {scale.scratch}", (DATA,))
+        sets[name] = Step("synthesize", "--per-image 1", (DATA, network))
+    mixed = f"{scale.trained()} --ratio 1"
+    arms = [Arm(NONE, scale.trained(2), (), "real images alone, as many updates")]
+    arms += [Arm(name, mixed, (made,), f"images of {name}") for name, made in sets.items()]
+    contrasts = [Contrast(name, base, "") for base in (NONE, "copy") for name in (*TRAINED, *UNTRAINED) if name != base]
+    contrasts.sort(key=lambda each: each.arm != "dptn")  # the headline: the generator that the other studies use
+    return Study(
+        title="Which generator?",
+        question="Which generator's images help most, and more than copies of their sources?",
+        arms=tuple(arms),
+        contrasts=tuple(contrasts),
+        reid="--erase 0.5",
+        data=scale.data,
+        seeds=scale.seeds,
+        note="The generators start from noise and have seen the training identities only." if scale.data else "",
+        seconds={**scale.seconds, "train-generator": scale.scratch_seconds},
+    )
+
+
+STUDIES = {name: study(scale) for name, scale in SCALES.items()}
