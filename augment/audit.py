@@ -1,13 +1,32 @@
 """Leakage and integrity checks, shared by every stage: a failed check is a hard error, never a warning."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from augment import files
 from augment.data.records import DISTRACTOR, DataSet, Record
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
 TEST_IDENTITIES = "test_identities"  # the stamp of sets that may show people of query or gallery
+
+
+@dataclass(frozen=True)
+class Check:
+    """Something that must hold: whether it does, and what was found, in a sentence."""
+
+    name: str
+    passed: bool
+    detail: str
+
+
+def checked(name: str, look: Callable[[], str]) -> Check:
+    """The check that `look` makes, which says what it found or raises what is wrong."""
+    try:
+        return Check(name, True, look())
+    except (ValueError, OSError) as error:
+        return Check(name, False, " ".join(str(error).split()))
 
 
 def identity_overlap(dataset: DataSet) -> list[int]:
@@ -30,6 +49,16 @@ def require_disjoint(dataset: DataSet) -> None:
             f"{dataset.root}: {len(shared)} identities are both in training and in query or gallery ({_some(shared)}; "
             f"for example {example.name}); results would be leaked: remove them from one of the splits"
         )
+
+
+def copied_images(dataset: DataSet) -> list[tuple[Record, Record]]:
+    """Training images that are also in query or gallery, byte for byte, under any name, each with its copy."""
+    train = [(record.path.stat().st_size, record) for record in dataset.train]
+    test = [(record.path.stat().st_size, record) for record in (*dataset.query, *dataset.gallery)]
+    common = {size for size, _ in train} & {size for size, _ in test}
+    known = {files.sha256(record.path): record for size, record in train if size in common}
+    digests = ((files.sha256(record.path), record) for size, record in test if size in common)
+    return [(known[found], record) for found, record in digests if found in known]
 
 
 def require_training_only(records: Sequence[Record], dataset: DataSet, role: str) -> None:

@@ -22,6 +22,7 @@ from augment.data.crossing import cross
 from augment.data.images import require_readable
 from augment.data.read import read_data
 from augment.data.records import DataSet
+from augment.data.subsets import Origin, origin
 from augment.reid_training import file_source, in_company, init_file, init_notes, listed_source, train_in_files
 from augment.store import Reader
 from reid import distributed
@@ -40,7 +41,7 @@ STAGE = "train-reid"
 MATCHES = ("epochs", "iterations")
 
 # What earlier versions did where a policy now has these options.
-LATER = {"set_weights": (), "replace": False, "control": "none"}
+LATER = {"set_weights": (), "replace": False, "control": "none", "portion_seed": None}
 
 
 @dataclass(frozen=True)
@@ -242,9 +243,8 @@ def _open_set(path: Path, dataset: DataSet) -> Reader:
 
 
 def _provenance(config: TrainReidConfig, dataset: DataSet, readers: Sequence[Reader]) -> dict[str, Any]:
-    """What the result rests on. With a portion of the real images, the generator has seen the withheld ones too."""
-    weights = init_file(config.training)
-    scarce = config.mixing.portion < 1 and len(readers) > 0
+    """What the result rests on."""
+    weights, subset = init_file(config.training), origin(dataset)
     return {
         "data_digest": dataset.digest,
         "test_digest": dataset.test_digest,
@@ -260,9 +260,20 @@ def _provenance(config: TrainReidConfig, dataset: DataSet, readers: Sequence[Rea
             }
             for reader in readers
         ],
-        "regime": "G-full" if scarce else None,
+        "regime": _regime(config.mixing.portion, subset) if readers else None,
+        "subset": asdict(subset) if subset else None,
         "versions": runs.versions(),
     }
+
+
+def _regime(portion: float, subset: Origin | None) -> str | None:
+    """Whether the generator has seen withheld images, which a set of all training images shows; None: there are none.
+
+    Of a subset the withheld ones are nowhere, for any stage.
+    """
+    if portion < 1:
+        return "G-full"
+    return "G-subset" if subset is not None and subset.portion < 1 else None
 
 
 def _determining(config: TrainReidConfig, provenance: dict[str, Any]) -> dict[str, Any]:

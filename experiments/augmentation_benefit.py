@@ -7,7 +7,7 @@ one. E epochs on the real images; arms with synthetic images have twice as many 
 `real_duplicated`; `mixed_matched` has as many as `real`. The filter keeps 70 % of two synthetic images to a real one.
 
 Headline: with erasing and equal updates, what do synthetic images add?
-Expected cost: 80 trials; scale procedural about 70 minutes on two cores, quick about ten.
+Expected cost: 80 trials; scale procedural about an hour on two cores, quick about ten.
 Result: experiments/README.md.
 """
 
@@ -20,7 +20,7 @@ ERASING = "--erase 0.5"
 def study(scale: Scale) -> Study:
     """All arms, without and with erasing."""
     generated = synthetic(scale, "--per-image 2")
-    own_pose = synthetic(scale, "--per-image 1 --poses self")
+    own_pose = synthetic(scale, "--per-image 2 --poses self")
     scored = Step("score", f"--scores identity_margin {scale.judges}", (generated, generated.inputs[0]))
     kept = Step("filter", "--top 0.7 --by identity_margin", (generated, scored))
     once, twice = scale.trained(), scale.trained(2)

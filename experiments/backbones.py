@@ -17,7 +17,7 @@ NETWORKS = ("osnet_x0_25", "osnet_x0_5", "osnet_x1_0", "mobilenetv2_x1_0", "resn
 
 def study(scale: Scale) -> Study:
     """Two arms for each network."""
-    generated = synthetic(scale, "--per-image 1")
+    generated = synthetic(scale, "--per-image 2")
     arms, contrasts = [], []
     for network in NETWORKS:
         real, mixed = f"{network}, real", f"{network}, mixed"

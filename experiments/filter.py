@@ -2,7 +2,7 @@
 
     augment ablate filter --out DIR --jobs 2
 
-Arms: of two synthetic images to a real one the best 70, 50 and 30 % by identity margin, the best half of each
+Arms: of three synthetic images to a real one the best 70, 50 and 30 % by identity margin, the best half of each
 identity, and the sharpest half, each beside a random subset of equal size. One synthetic image to two real ones is
 drawn from what is kept; all arms have random erasing and equal updates.
 
@@ -20,7 +20,7 @@ FILTERS = {
     "best 50 % of each identity": "--top 0.5 --by identity_margin --per identity",
     "sharpest 50 %": "--top 0.5 --by sharpness",
 }
-PER_IMAGE = 2
+PER_IMAGE = 3
 RATIO = 0.5  # what the smallest selection has enough images for
 
 

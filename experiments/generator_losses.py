@@ -31,7 +31,7 @@ def study(scale: Scale) -> Study:
     arms = [Arm(REAL, scale.trained(2), (), "real images alone, as many updates")]
     for name, options in ({PUBLISHED: ""} | CHANGES).items():
         network = Step("train-generator", f"--model dptn {scale.scratch} {options}".strip(), (DATA,))
-        arms.append(Arm(name, mixed, (Step("synthesize", "--per-image 1", (DATA, network)),)))
+        arms.append(Arm(name, mixed, (Step("synthesize", "--per-image 2", (DATA, network)),)))
     contrasts = [Contrast(name, PUBLISHED, "the change alone") for name in CHANGES]
     contrasts += [Contrast(name, REAL, "against no synthetic images") for name in (PUBLISHED, *CHANGES)]
     return Study(

@@ -19,10 +19,10 @@ NONE = "none"
 
 def study(scale: Scale) -> Study:
     """An arm for each generator."""
-    sets = {name: Step("synthesize", f"--generator {name} --per-image 1", (DATA,)) for name in UNTRAINED}
+    sets = {name: Step("synthesize", f"--generator {name} --per-image 2", (DATA,)) for name in UNTRAINED}
     for name in TRAINED:
         network = Step("train-generator", f"--model {name} {scale.scratch}", (DATA,))
-        sets[name] = Step("synthesize", "--per-image 1", (DATA, network))
+        sets[name] = Step("synthesize", "--per-image 2", (DATA, network))
     mixed = f"{scale.trained()} --ratio 1"
     arms = [Arm(NONE, scale.trained(2), (), "real images alone, as many updates")]
     arms += [Arm(name, mixed, (made,), f"images of {name}") for name, made in sets.items()]

@@ -26,7 +26,7 @@ POLICIES = {
 
 def study(scale: Scale) -> Study:
     """An arm for each policy, the usual one, and real images alone."""
-    sets = (synthetic(scale, "--per-image 1"),)
+    sets = (synthetic(scale, "--per-image 2"),)
     mixed = f"{scale.trained()} --ratio 1"
     arms = [Arm(REAL, scale.trained(2), (), "real images alone, as many updates"), Arm(USUAL, mixed, sets)]
     arms += [Arm(name, f"{mixed} {options}", sets) for name, options in POLICIES.items()]

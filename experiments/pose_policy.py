@@ -20,7 +20,7 @@ def study(scale: Scale) -> Study:
     """An arm for each policy, and real images alone."""
     mixed = f"{scale.trained()} --ratio 1"
     arms = [Arm(REAL, scale.trained(2), (), "real images alone, as many updates")]
-    arms += [Arm(name, mixed, (synthetic(scale, f"--per-image 1 --poses {name}"),)) for name in POLICIES]
+    arms += [Arm(name, mixed, (synthetic(scale, f"--per-image 2 --poses {name}"),)) for name in POLICIES]
     others = [name for name in POLICIES if name not in (USUAL, CONTROL)]
     contrasts = [Contrast("diverse", USUAL, "poses that the identity lacks, against any training image's")]
     contrasts += [Contrast(name, USUAL) for name in others if name != "diverse"]

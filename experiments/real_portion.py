@@ -20,14 +20,14 @@ REAL, SUBSET, FULL = "real only", "G-subset", "G-full"
 
 def study(scale: Scale) -> Study:
     """Three arms for each portion, and all real images."""
-    everything = synthetic(scale, "--per-image 1")
+    everything = synthetic(scale, "--per-image 3")
     arms = [Arm("real, all", scale.trained(), (), "the upper bound", curve=(REAL, 1.0))]
     contrasts = []
     for portion in PORTIONS:
         kept = f"--portion {portion:g} --portion-seed 0"
         scarce = Step("subset", f"--portion {portion:g} --seed 0", (DATA,))
         missing = 1 / portion - 1
-        own = synthetic(scale, f"--per-image {-int(-missing // 1)}", scarce)
+        own = synthetic(scale, f"--ratio {2 * missing:g}", scarce)
         real, subset, full = (f"{regime}, {portion:.0%}" for regime in ("real", SUBSET, FULL))
         arms += [
             Arm(real, f"{scale.trained(1 / portion)} {kept}", (), "the portion alone", curve=(REAL, portion)),

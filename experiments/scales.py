@@ -52,14 +52,14 @@ _FINE_TUNED = f"--model dptn {_TINY} --init {weights.TINY} --foreign-init --lear
 _SMALL = "--model osnet_x0_25 --size 128x64 --batch 16 --learning-rate 1.5e-3 --steps cosine"
 
 PROCEDURAL = Scale(
-    data="--identities 40 --test-identities 40 --per-camera 3",
+    data="--identities 32 --test-identities 40 --per-camera 3",
     generator=f"{_FINE_TUNED} --images 1600",
     scratch=f"{_TINY} --images 16000 --precision bf16",
     judges="--epochs 60",
     reid=_SMALL,
     epochs=20,
     seeds=5,
-    seconds={"make-data": 15, "subset": 10, "train-generator": 130, "synthesize": 30, "score": 180, "train-reid": 100},
+    seconds={"make-data": 12, "subset": 10, "train-generator": 130, "synthesize": 30, "score": 150, "train-reid": 85},
     scratch_seconds=1_000,
     note=_WALKERS,
 )

@@ -18,7 +18,7 @@ EQUAL, PUBLISHED, REAL = "equal updates", "E epochs", "real only, as many update
 
 def study(scale: Scale) -> Study:
     """A pair of arms for each ratio, and their baselines."""
-    generated = synthetic(scale, "--per-image 4")
+    generated = synthetic(scale, "--per-image 6")
     arms = [Arm("real", scale.trained(), (), "the baseline", curve=(REAL, 0))]
     contrasts = []
     for ratio in RATIOS:

@@ -37,10 +37,11 @@ from augment.data.images import read_images
 from augment.data.read import read_data
 from augment.data.records import DataSet
 from augment.devices import pick_device
-from augment.evaluate_generator import EvaluateGeneratorConfig, Subject, audited, measure
+from augment.evaluate_generator import measure
 from augment.image_networks import Asked
 from augment.image_pairs import Points, choose_pairs, of_generator
 from augment.image_sheet import write_sheet
+from augment.image_subjects import EvaluateGeneratorConfig, Subject, audited
 from generators import checkpoint
 from generators.generator import Generator
 from generators.tensors import Images, PoseMaps, from_uint8
@@ -108,8 +109,8 @@ def evaluate(
     chosen = choose_pairs(dataset, points, None, config.count, same_camera=config.same_camera, seed=config.seed)
     found = {}
     for name, generator in generators.items():
-        subject = Subject(of_generator(generator.to(device).eval(), chosen, dataset.train, device, config.save))
-        measured, found[name] = measure(config, subject, asked, dataset, points)
+        compared = of_generator(generator.to(device).eval(), chosen, dataset.train, device, config.save)
+        measured, found[name] = measure(config, Subject(compared, dataset=dataset, points=points), asked)
         if out is not None:
             files.write_json(out / f"{name}.json", found[name])
             write_sheet(out / f"{name}.png", measured)

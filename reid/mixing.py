@@ -38,6 +38,8 @@ class MixPolicy:
     replace: bool = False
     # real-duplicated: in the place of each drawn synthetic image a copy of a real one of that identity, treated alike
     control: str = "none"
+    # Of the choice of real images that the portion keeps; None = `seed`. One number for all seeds of a study
+    portion_seed: int | None = None
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.ratio) and self.ratio >= 0):
@@ -48,6 +50,8 @@ class MixPolicy:
             raise ValueError(f"set_weights {self.set_weights}: must be above 0; leave a set out instead")
         if self.replace and self.portion == 1:
             raise ValueError("replace: nothing is withheld at portion 1; set a smaller portion")
+        if self.portion_seed is not None and self.portion == 1:
+            raise ValueError("portion_seed: nothing is withheld at portion 1; set a smaller portion, or leave it out")
         if self.replace and self.set_weights:
             raise ValueError("replace draws from all sets as one: leave set_weights out")
         if self.control not in CONTROLS:
@@ -77,7 +81,7 @@ def mix(real: ImageSource, synthetic: Sequence[ImageSource], policy: MixPolicy) 
     real_pids = identities(real)
     if not len(real_pids):
         raise ValueError("the real source holds no images: give a data set with training images")
-    kept = _kept(real_pids, policy)
+    kept = kept_images(real_pids, policy.portion, policy.seed if policy.portion_seed is None else policy.portion_seed)
     items = _items(0, real, kept, real_pids)
     if not synthetic or (policy.ratio == 0 and not policy.replace):
         return items
@@ -93,11 +97,14 @@ def mix(real: ImageSource, synthetic: Sequence[ImageSource], policy: MixPolicy) 
     return items
 
 
-def _kept(pids: Int64[np.ndarray, " n"], policy: MixPolicy) -> Int64[np.ndarray, " k"]:
-    """Indices of the real images that stay: of n images of an identity max(1, round(portion * n))."""
-    place = _place_in_identity(pids, np.random.default_rng([policy.seed, _PORTION]))
+def kept_images(pids: Int64[np.ndarray, " n"], portion: float, seed: int) -> Int64[np.ndarray, " k"]:
+    """Indices of the real images that stay: of n images of an identity max(1, round(portion * n)).
+
+    Which they are depends on the order of `pids`, which is that of the images' names (augment.reid_training).
+    """
+    place = _place_in_identity(pids, np.random.default_rng([seed, _PORTION]))
     _, label, sizes = np.unique(pids, return_inverse=True, return_counts=True)
-    quota = np.maximum(1, np.round(policy.portion * sizes))
+    quota = np.maximum(1, np.round(portion * sizes))
     return np.flatnonzero(place < quota[label])
 
 

@@ -97,6 +97,9 @@ MIXED = click.FloatRange(0, 1, min_open=True, max_open=True)
     "--portion", default=1.0, show_default=True, type=click.FloatRange(0, 1, min_open=True), metavar="P",
     help="Share of the real images to train on.",
 )  # fmt: skip
+@click.option(
+    "--portion-seed", type=click.IntRange(0), metavar="N", help="Of the choice which these are. [default: --seed]"
+)  # fmt: skip
 @click.option("--replace", is_flag=True, help="A synthetic image for each one that --portion withholds, not --ratio.")
 @setting("--quota", type=MIXED, metavar="Q", help="Share of synthetic images in each batch. [default: as in the list]")
 @setting(
@@ -231,7 +234,8 @@ MIXED = click.FloatRange(0, 1, min_open=True, max_open=True)
 def command(
     data: Path, out: Path, test: Path | None,
     synthetic: tuple[Path, ...], ratio: float, set_weight: tuple[float, ...], portion: float,
-    replace: bool, match: str, control: str, jpeg: str | None, labels: str, recipe: str | None, metric: str | None,
+    portion_seed: int | None, replace: bool, match: str, control: str, jpeg: str | None, labels: str,
+    recipe: str | None, metric: str | None,
     tensorboard: bool, seed: int, device: str, force: bool, dry_run: bool,
 ) -> None:  # fmt: skip
     """Train on DATA's training split, alone or mixed with synthetic sets, and rank its gallery for each query.
@@ -249,7 +253,7 @@ def command(
       torchrun --nproc-per-node 4 -m augment train-reid data --out runs/strong --recipe bot
     """
     with _one_voice():
-        _refuse_unused(synthetic, portion, replace)
+        _refuse_unused(synthetic, portion, portion_seed, replace)
         from augment import launch
         from augment.train_reid import TrainReidConfig, prepare, run
         from reid.distributed import Reported
@@ -260,7 +264,9 @@ def command(
         given = click.get_current_context().meta.get(GIVEN, {})
         training = resolved(recipe, _fields(given) | {"seed": seed, "synthetic_smoothing": SMOOTHINGS[labels]})
         _refuse_triplets(given, training.loss)
-        policy = MixPolicy(ratio if synthetic else 0.0, portion, seed, set_weight, replace, control)
+        policy = MixPolicy(
+            ratio if synthetic else 0.0, portion, seed, set_weight, replace, control, portion_seed
+        )  # fmt: skip
         usual = published[recipe].metric if recipe else "euclidean"
         config = TrainReidConfig(training, policy, match, metric or usual, recipe, _jpeg(jpeg))
     if dry_run:
@@ -302,7 +308,7 @@ def _fields(given: dict[str, Any]) -> dict[str, Any]:
     return fields
 
 
-def _refuse_unused(synthetic: tuple[Path, ...], portion: float, replace: bool) -> None:
+def _refuse_unused(synthetic: tuple[Path, ...], portion: float, portion_seed: int | None, replace: bool) -> None:
     """An option about synthetic images without a synthetic set would silently train on real images only."""
     ctx = click.get_current_context()
     names = {parameter.name: parameter.opts[0] for parameter in ctx.command.params}
@@ -311,6 +317,8 @@ def _refuse_unused(synthetic: tuple[Path, ...], portion: float, replace: bool) -
         raise click.UsageError(f"{names[given[0]]}: given without --synthetic X.h5; add the set or drop it")
     if replace and portion == 1:
         raise click.UsageError("--replace: nothing is withheld at --portion 1; give a smaller one")
+    if portion_seed is not None and portion == 1:
+        raise click.UsageError("--portion-seed: nothing is withheld at --portion 1; give a smaller one, or drop it")
     if replace and "ratio" in given:
         raise click.UsageError("--ratio: --replace decides how many synthetic images there are; drop one of them")
     if "first" in given and ctx.meta[GIVEN].get("schedule") != "first":

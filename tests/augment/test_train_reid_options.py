@@ -87,6 +87,10 @@ def test_every_option_of_a_mix(ask):
     assert (config.jpeg, config.training.seed) == (90, 4)
     _, config = ask("--synthetic", "a.h5", "--portion", 0.3, "--replace", "--jpeg", "match")
     assert (config.mixing.replace, config.mixing.portion, config.jpeg) == (True, 0.3, "match")
+    _, config = ask("--portion", 0.3, "--portion-seed", 7, "--seed", 4)
+    assert config.mixing == MixPolicy(0.0, 0.3, 4, portion_seed=7)
+    assert ask("--portion", 0.3, "--portion-seed", 0)[1].mixing.portion_seed == 0
+    assert ask("--portion", 0.3)[1].mixing.portion_seed is None
 
 
 def test_a_configuration_file_wins_over_a_recipe(ask):
@@ -108,6 +112,7 @@ def test_a_configuration_file_wins_over_a_recipe(ask):
         (("--jpeg", "match"), ("--jpeg", "without --synthetic")),
         (("--synthetic", "a.h5", "--jpeg", "high"), ("--jpeg", "'high'", "1 to 100")),
         (("--synthetic", "a.h5", "--replace"), ("--replace", "--portion 1")),
+        (("--portion-seed", 0), ("--portion-seed", "--portion 1")),
         (("--synthetic", "a.h5", "--replace", "--portion", 0.5, "--ratio", 1), ("--ratio", "--replace")),
         (("--synthetic", "a.h5", "--first", 0.5), ("--first", "--schedule first")),
         (("--loss", "triplet", "--batch", 30), ("instances 4", "batch 30", "use batch 28")),

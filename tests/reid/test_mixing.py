@@ -76,6 +76,27 @@ def test_the_real_images_kept_do_not_depend_on_the_synthetic_sets():
     assert len(mixed) == 30
 
 
+@settings(deadline=None)
+@given(mixtures(), seeds, seeds)
+def test_the_portion_has_a_seed_of_its_own(mixture, portion_seed, other):
+    """Which images stay depends on it alone; which synthetic ones are drawn does not depend on it."""
+    real, synthetic, (ratio, portion, seed) = mixture
+    portion = min(portion, 0.99)
+    usual = mix(real, [], MixPolicy(0.0, portion, portion_seed))
+    for own in (seed, other):
+        assert mix(real, [], MixPolicy(0.0, portion, own, portion_seed=portion_seed)) == usual
+    assert mix(real, [], MixPolicy(0.0, portion, seed, portion_seed=seed)) == mix(
+        real, [], MixPolicy(0.0, portion, seed)
+    )
+    kept = len(usual)
+    ratio = min(ratio, sum(map(len, synthetic)) / kept * 0.99)
+    drawn = [
+        [item for item in mix(real, synthetic, MixPolicy(ratio, portion, seed, portion_seed=chosen)) if item.synthetic]
+        for chosen in (None, portion_seed)
+    ]
+    assert drawn[0] == drawn[1]
+
+
 def test_the_default_is_three_to_one():
     items = mix(NoiseSource([1, 2] * 30), [NoiseSource([1, 2] * 30)], MixPolicy())
     assert Counter(item.synthetic for item in items) == {False: 60, True: 20}
@@ -109,6 +130,7 @@ OUT_OF_RANGE = [
     ({"set_weights": (1.0, 0.0)}, "must be above 0"),
     ({"control": "blank"}, "must be one of none, real-duplicated"),
     ({"replace": True}, "nothing is withheld"),
+    ({"portion_seed": 1}, "portion_seed: nothing is withheld"),
     ({"replace": True, "portion": 0.5, "set_weights": (1.0,)}, "leave set_weights out"),
 ]
 

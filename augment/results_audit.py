@@ -1,0 +1,147 @@
+"""Whether the results of a study's trials may be compared: what each of them rests on, and that it is whole."""
+
+import math
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import numpy as np
+
+from augment.audit import Check, checked
+from augment.data.survey import some
+
+Results = Mapping[tuple[str, int], Mapping[str, Any]]  # results.json of each arm and seed
+
+COMPUTING = ("reid-augment", "torch", "torchreid", "torchvision", "numpy", "pillow", "opencv-python-headless")
+ROUNDING = 1e-9  # between a mean that was written and the mean of what was written
+
+
+def audit_results(results: Results) -> list[Check]:
+    """What trials left in results.json, by arm and seed: may it be compared? Of no results nothing is said."""
+    if not results:
+        return []
+    return [
+        checked("results: seeds", lambda: _paired(results)),
+        checked("results: queries", lambda: _same_queries(results)),
+        checked("results: data", lambda: _same_data(results)),
+        checked("results: versions", lambda: _same_versions(results)),
+        checked("results: values", lambda: _finite(results)),
+        checked("results: updates", lambda: _updates(results)),
+    ]
+
+
+def _paired(results: Results) -> str:
+    """Each result is of the seed that it is taken for. One that is missing takes its seed out of a comparison."""
+    for (arm, seed), found in results.items():
+        used = {found["config"][part]["seed"] for part in ("training", "mixing")}
+        if used != {seed}:
+            raise ValueError(f"arm {arm!r}, seed {seed}: was trained with --seed {some(sorted(used))}")
+    arms, everything = _arms(results), {seed for _, seed in results}
+    missing = {arm: sorted(everything - seeds) for arm, seeds in arms.items() if everything - seeds}
+    lacking = [f"{arm!r} lacks seed {some(seeds)}" for arm, seeds in missing.items()]
+    if lacking:
+        told = f"{len(results)} trials of {len(arms)} arms; {'; '.join(lacking)}"
+        return f"{told}: compared are the seeds that both arms have"
+    return f"{len(everything)} seeds in each of {len(arms)} arms"
+
+
+def _same_queries(results: Results) -> str:
+    def searched(found: Mapping[str, Any]) -> dict[str, Any]:
+        each = found["per_query"]
+        digest = found["provenance"]["test_digest"]
+        return {"identities": each["pid"], "cameras": each["camid"], "gallery": found["num_gallery"], "images": digest}
+
+    first = _same(results, searched, "was evaluated on another query or gallery")
+    return f"{len(first['identities']):,} queries and {first['gallery']:,} gallery images, the same in all results"
+
+
+def _same_data(results: Results) -> str:
+    """All arms train on the same images, or on a known subset of them."""
+    whole = _same(results, lambda found: {"images": _whole(found["provenance"])}, "was trained on other data")
+    for arm, seeds in _arms(results).items():
+        own = {(arm, seed): results[arm, seed] for seed in seeds}
+        _same(own, lambda found: {"images": found["provenance"]["data_digest"]}, "was trained on other data")
+    subsets = {found["provenance"]["data_digest"] for found in results.values()} - {whole["images"]}
+    beside = f"; subsets of it: {len(subsets)}" if subsets else ""
+    return f"one training split ({whole['images'][:12]}...){beside}"
+
+
+def _whole(provenance: Mapping[str, Any]) -> str:
+    """The training split that a result rests on, or that its subset was taken of."""
+    subset = provenance.get("subset")
+    return str(subset["data_digest"] if subset else provenance["data_digest"])
+
+
+def _same_versions(results: Results) -> str:
+    """Of everything that computes; python itself does not."""
+    first = _same(
+        results,
+        lambda found: {name: found["provenance"]["versions"].get(name) for name in COMPUTING},
+        "was made with other versions",
+    )
+    return f"{', '.join(f'{name} {version}' for name, version in first.items())} in all {len(results)} trials"
+
+
+def _finite(results: Results) -> str:
+    """Every value is a fraction, the same queries are scored, and mAP is the mean of theirs."""
+    for (arm, seed), found in results.items():
+        each = found["per_query"]
+        scored = [value for name in ("ap", "rank1") for value in each[name] if value is not None]
+        values = [found["mAP"], found["mINP"], *found["cmc"].values(), *scored]
+        wrong = [value for value in values if not (math.isfinite(value) and 0 <= value <= 1)]
+        if wrong:
+            raise ValueError(f"arm {arm!r}, seed {seed}: {len(wrong)} values are no fractions ({some(wrong)})")
+        mean = np.mean([value for value in each["ap"] if value is not None])
+        if abs(mean - found["mAP"]) > ROUNDING:
+            raise ValueError(
+                f"arm {arm!r}, seed {seed}: mAP is {found['mAP']:.4f}, but its queries' mean is {mean:.4f}"
+            )
+    _same(
+        results,
+        lambda found: {"queries": [value is None for value in found["per_query"]["ap"]]},
+        "scores other queries",
+    )
+    return f"mAP, CMC and every query's score of {len(results)} trials are fractions, and mAP is their mean"
+
+
+def _updates(results: Results) -> str:
+    """An arm has as many updates with every seed; one with --match iterations as many as without synthetic images."""
+    counts: dict[str, int] = {}
+    groups: dict[tuple[Any, ...], dict[str, int]] = {}
+    for (arm, seed), found in results.items():
+        count, config = found["iterations"], found["config"]
+        if counts.setdefault(arm, count) != count:
+            raise ValueError(f"arm {arm!r}, seed {seed}: {count:,} iterations, with another seed {counts[arm]:,}")
+        if config["match"] == "iterations" or not found["provenance"]["synthetic"]:
+            training = config["training"]
+            options = [training.get(name) for name in ("epochs", "batch", "instances", "epoch_images")]
+            key = (found["provenance"]["data_digest"], config["mixing"]["portion"], *options)
+            groups.setdefault(key, {})[arm] = count
+    for group in groups.values():
+        if len(set(group.values())) > 1:
+            raise ValueError(f"arms that should have as many updates have not: {_counts(group)}")
+    return f"iterations: {_counts(counts)}"
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return some((f"{arm} {count:,}" for arm, count in counts.items()), most=len(counts))
+
+
+def _arms(results: Collection[tuple[str, int]]) -> dict[str, set[int]]:
+    """The seeds of each arm."""
+    found: dict[str, set[int]] = {}
+    for arm, seed in results:
+        found.setdefault(arm, set()).add(seed)
+    return found
+
+
+def _same(results: Results, view: Callable[[Mapping[str, Any]], dict[str, Any]], problem: str) -> dict[str, Any]:
+    """What all results have in common; the first one that differs is named."""
+    (first, found), *others = results.items()
+    wanted = view(found)
+    for (arm, seed), other in others:
+        mine = view(other)
+        if differing := [name for name in wanted if mine[name] != wanted[name]]:
+            raise ValueError(
+                f"arm {arm!r}, seed {seed}: {problem} than arm {first[0]!r}, seed {first[1]} (other {some(differing)})"
+            )
+    return wanted
