@@ -1,5 +1,6 @@
 """COCO's key points of persons (JSON: images, annotations) as OpenPose's 18 joints by image name.
 
+Detectors write the annotations alone, a list whose images are those of another file.
 An annotation holds 17 triples (x, y, visibility) in pixels from 0; of visibility 0 is what was not annotated.
 """
 
@@ -26,31 +27,56 @@ NAMES = (
 RULE = "of several persons the one with the best score, or the largest one where none has a score"
 
 
-def read_coco(path: Path, images: Sequence[Path]) -> dict[str, Points]:
+def read_coco(path: Path, images: Sequence[Path], listing: Path | None = None) -> dict[str, Points]:
     """Key points of those of `images` that the file lists, by name; all are missing where it has no person.
+
+    A detector's results, a bare list, are of the images that `listing` (an annotation file of COCO's) numbers.
 
     Of several persons in an image the one with the best `score` is taken, or the largest one where none has a score.
 
     Raises:
-        ValueError: no such file; none of the images is listed; one is listed twice, or annotated at another size; an
-            entry is not as in COCO.
+        ValueError: no such file; results without the file that numbers their images; none of the images is listed; one
+            is listed twice, or annotated at another size; an entry is not as in COCO.
     """
-    content = files.read_json(path)
-    if not isinstance(content, dict) or not all(isinstance(content.get(k), list) for k in ("images", "annotations")):
-        raise ValueError(f"{path}: expected COCO's lists `images` and `annotations`; give an annotation file of COCO's")
+    content = _content(path, listing)
     _require_order(path, content.get("categories") or [])
-    listed = _listed(path, content["images"], {image.name for image in images})
+    where = listing or path
+    listed = _listed(where, content["images"], {image.name for image in images})
     persons = _persons(path, content["annotations"])
+    if listing is not None and persons and persons.keys().isdisjoint(entry["id"] for entry in content["images"]):
+        raise ValueError(
+            f"{path}: none of its images ({some(persons)}) is numbered in {listing}; give the file it is of"
+        )
     points: dict[str, Points] = {}
     for image in images:
         if image.name in listed:
             entry = listed[image.name]
-            _require_size(path, image, entry)
+            _require_size(where, image, entry)
             points[image.name] = _main_person(path, image.name, persons.get(entry["id"], []))
     if not points:
         names = some((PurePosixPath(entry["file_name"]).name for entry in content["images"]), most=2) or "nothing"
-        raise ValueError(f"{path}: lists none of the {len(images)} images ({images[0].name}, ...) but {names}")
+        raise ValueError(f"{where}: lists none of the {len(images)} images ({images[0].name}, ...) but {names}")
     return points
+
+
+def _content(path: Path, listing: Path | None) -> dict[str, Any]:
+    """The lists of an annotation file, or those of a detector's results and the file that numbers their images."""
+    content = files.read_json(path)
+    if isinstance(content, list):
+        if listing is None:
+            raise ValueError(
+                f"{path}: a detector's results, which do not name their images; give the annotation file that numbers "
+                "them as --coco-images"
+            )
+        numbered = files.read_json(listing)
+        if not isinstance(numbered, dict) or not isinstance(numbered.get("images"), list):
+            raise ValueError(f"{listing}: expected COCO's list `images`; give an annotation file of COCO's")
+        return {"images": numbered["images"], "annotations": content}
+    if listing is not None:
+        raise ValueError(f"{path}: lists its images itself; leave --coco-images out")
+    if not isinstance(content, dict) or not all(isinstance(content.get(k), list) for k in ("images", "annotations")):
+        raise ValueError(f"{path}: expected COCO's lists `images` and `annotations`; give an annotation file of COCO's")
+    return content
 
 
 def _require_order(path: Path, categories: Any) -> None:

@@ -1,72 +1,114 @@
 """Stage: how good generated images are, by the metrics of the field, each with its protocol, interval and floor.
 
-What is compared is a generator's images of test pairs, a synthetic set, or a folder (augment.image_pairs). A metric
-whose weights, package or images are missing is not computed and says so; the others are.
+What is compared is a generator's images of test pairs, a synthetic set, or a folder (augment.image_pairs and
+augment.image_folders). A metric whose weights, package or images are missing is not computed and says so; the others
+are.
 
 OUT (.json)    values, intervals over identities, floors of real images; what was not computed; the provenance
 SHEET (.png)   the best, median and worst images by some metrics
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from augment import audit, files, image_options, runs, store
+from augment import audit, files, image_measuring, image_options, runs
 from augment.cross_fitting import Bar, silent
-from augment.data import keypoints
-from augment.data.images import require_readable
-from augment.data.read import read_data
-from augment.data.records import DataSet
-from augment.devices import pick_device
-from augment.image_entries import SMALL, Measured, TooFew, entry, unequal_floors
-from augment.image_metrics import METRICS, POSE, POSES, SET, SOURCE, TRUE, networks_of, require_known
+from augment.image_entries import Measured, TooFew, entry
+from augment.image_metrics import METRICS, networks_of
 from augment.image_networks import Asked, Networks, open_networks
-from augment.image_pairs import Compared, Points, choose_pairs, of_folders, of_generator, of_set
-from augment.image_passes import DISTRIBUTION, Columns, Passes
-from augment.image_saving import WAYS
 from augment.image_sheet import write_sheet
-from augment.pose_estimation import PersonDetector, annotated_by
-from generators import checkpoint
-
-Log = Callable[[str], None]
-OF_REAL = {"inception_score", "mask_is", "pckh", "detection_score"}  # whose floor is the same of real images
+from augment.image_subjects import EvaluateGeneratorConfig, Log, Subject, of_a_generator, of_images
 
 
 @dataclass(frozen=True)
-class EvaluateGeneratorConfig:
-    """What to measure, and of which pairs."""
+class Job:
+    """What is to be measured, by which networks, and why some metrics cannot be computed."""
 
-    metrics: tuple[str, ...] = ()  # none: all
-    require: tuple[str, ...] = ()  # measured too
-    count: int | None = None  # pairs
-    same_camera: bool = False
-    save: str = "lossless"  # or jpeg: as the published test scripts save
-    foreign_generator: bool = False  # it was trained on other data that holds none of these test identities
-    batch: int = 64
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        require_known(self.metrics, "--metrics")
-        require_known(self.require, "--require")
-        if self.save not in WAYS:
-            raise ValueError(f"--save {self.save}: expected one of {', '.join(WAYS)}")
+    config: EvaluateGeneratorConfig
+    subject: Subject
+    networks: Networks
+    without: Mapping[str, str]
+    found: dict[str, Any] | None = None  # by an earlier run
 
     @property
-    def wanted(self) -> list[str]:
-        """In the order of the table."""
-        asked = {*self.metrics, *self.require}
-        return [name for name in METRICS if name in asked or not self.metrics]
+    def names(self) -> frozenset[str]:
+        return frozenset(name for name in self.config.wanted if name not in self.without)
+
+    @property
+    def not_computed(self) -> dict[str, str]:
+        return {name: self.without[name] for name in self.config.wanted if name in self.without}
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """All that the results come from."""
+        compared = self.subject.compared
+        said = {
+            "config": asdict(self.config),
+            **self.subject.provenance,
+            "compared": compared.says,
+            "size": list(compared.size),
+            "networks": self.networks.provenance,
+        }
+        return json.loads(files.json_bytes(said))
+
+    def __str__(self) -> str:
+        compared = self.subject.compared
+        what = compared.says.get("pairs", compared.says.get("images", "images"))
+        height, width = compared.size
+        lines = [
+            f"{what}: {len(compared):,} images of {height}x{width}, {int(compared.paired.sum()):,} with a true one",
+            *(f"{name:<20}  {METRICS[name].protocol}" for name in self.config.wanted if name in self.names),
+            *(f"{name:<20}  cannot be computed: {why}" for name, why in self.not_computed.items()),
+            *([] if self.found is None else ["already done"]),
+        ]
+        return "\n".join(lines)
 
 
-@dataclass(frozen=True)
-class Subject:
-    """What is compared, and where it comes from."""
+def prepare(
+    config: EvaluateGeneratorConfig,
+    data: Path,
+    *,
+    generator: Path | None = None,
+    images: Path | None = None,
+    pairs: Path | None = None,
+    poses: Path | None = None,
+    panel: str | None = None,
+    asked: Asked | None = None,
+    out: Path | None = None,
+    sheet: Path | None = None,
+    device: str = "auto",
+    force: bool = False,
+    log: Log = lambda line: None,
+) -> Job:
+    """Find what is to be compared and open the networks; images are read only as far as their headers.
 
-    compared: Compared
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-    annotations: tuple[Path, ...] = ()  # files of the key points
+    Raises:
+        ValueError: bad data, weights or pairs; a generator that may have seen the test identities; `out` holds results
+            of something else.
+    """
+    if (generator is None) == (images is None):
+        raise ValueError("--generator: give a generator, or a synthetic set or a folder as --images, and not both")
+    asked = asked or Asked()
+    image_options.require_used(asked, config.wanted)
+    image_options.require_writable(out, sheet, [data, *([] if images is None else [images])])
+    if generator is not None:
+        if panel is not None:
+            raise ValueError(f"--panel {panel}: only a folder of images has panels; leave it out")
+        subject = of_a_generator(config, generator, data, pairs, poses, device, log)
+    else:
+        assert images is not None
+        subject = of_images(config, images, data, pairs, poses, panel, log)
+    job = _job(config, subject, asked, device)
+    if out is None or force or not out.exists():
+        return job
+    found = _same(out, job)
+    if sheet is not None and not sheet.exists():
+        log(f"measuring again: {sheet} shows images, of which {out} holds none")
+        return job
+    return replace(job, found=found)
 
 
 def run(
@@ -77,42 +119,29 @@ def run(
     images: Path | None = None,
     pairs: Path | None = None,
     poses: Path | None = None,
+    panel: str | None = None,
     asked: Asked | None = None,
     out: Path | None = None,
     sheet: Path | None = None,
     device: str = "auto",
+    force: bool = False,
     bar: Bar = silent,
     log: Log = lambda line: None,
 ) -> dict[str, Any]:
     """Measure a generator (a run folder, weights, copy, warp) or images (X.h5, a folder): the results.
 
     Raises:
-        ValueError: bad data, weights or pairs; a generator that may have seen the test identities.
+        ValueError: see `prepare`; or an image that cannot be read.
         OSError: the disk is full.
     """
-    if (generator is None) == (images is None):
-        raise ValueError("--generator: give a generator, or a synthetic set or a folder as --images, and not both")
-    asked = asked or Asked()
-    image_options.require_used(asked, config.wanted)
-    image_options.require_writable(out, sheet, [data, *([] if images is None else [images])])
-    if images is not None:
-        _require_unused(images, config, pairs)
-    if images is not None and _is_folder_of_images(images):
-        image_options.require_no_poses(poses)
-        subject, dataset, points = Subject(of_folders(data, images)), None, None
-    else:
-        dataset = read_data(data)
-        for note in dataset.notes:
-            log(note)
-        points = _points(dataset, poses, needed=generator is not None)
-        if generator is not None:
-            assert points is not None
-            subject = _of_generator(config, generator, dataset, points, pairs, device)
-        else:
-            assert images is not None
-            subject = _of_set(store.Reader(images), dataset, points, config.seed)
-        subject = replace(subject, annotations=dataset.annotations if poses is None else (poses,))
-    measured, found = measure(config, subject, asked, dataset, points, device=device, bar=bar, log=log)
+    job = prepare(
+        config, data, generator=generator, images=images, pairs=pairs, poses=poses, panel=panel, asked=asked, out=out,
+        sheet=sheet, device=device, force=force, log=log,
+    )  # fmt: skip
+    if job.found is not None:
+        log("already done")
+        return job.found
+    measured, found = _measured(job, device, bar, log)
     if out is not None:
         files.write_json(out, found)
     if sheet is not None:
@@ -125,8 +154,6 @@ def measure(
     config: EvaluateGeneratorConfig,
     subject: Subject,
     asked: Asked,
-    dataset: DataSet | None = None,
-    points: Points | None = None,
     *,
     device: str = "auto",
     bar: Bar = silent,
@@ -137,201 +164,70 @@ def measure(
     Raises:
         ValueError: an image that cannot be read; a file of weights that is not what it should be.
     """
-    compared, wanted = subject.compared, config.wanted
-    without = {name: why for name in wanted if (why := _lacks(name, compared, points)) is not None}
-    asked_for = [name for name in wanted if name not in without]
-    networks = open_networks(networks_of(asked_for), asked, device, dataset)
-    without |= {
-        name: networks.missing[METRICS[name].network] for name in asked_for if METRICS[name].network in networks.missing
-    }
-    names = frozenset(name for name in wanted if name not in without)
-    measured = _passes(config, compared, points, names, networks, device, bar)
+    return _measured(_job(config, subject, asked, device), device, bar, log)
 
+
+def _job(config: EvaluateGeneratorConfig, subject: Subject, asked: Asked, device: str) -> Job:
+    compared, wanted = subject.compared, config.wanted
+    lacking = {name: image_measuring.lacks(name, compared, subject.points) for name in wanted}
+    without = {name: why for name, why in lacking.items() if why is not None}
+    networks = open_networks(networks_of(set(wanted) - set(without)), asked, device, subject.dataset)
+    without |= {
+        name: networks.missing[METRICS[name].network]
+        for name in wanted
+        if name not in without and METRICS[name].network in networks.missing
+    }
+    job = Job(config, subject, networks, without)
+    image_measuring.require_real_images(job.names, compared)
+    return job
+
+
+def _measured(job: Job, device: str, bar: Bar, log: Log) -> tuple[Measured, dict[str, Any]]:
+    config, subject, without = job.config, job.subject, dict(job.without)
+    measured = image_measuring.pass_over(
+        subject.compared, subject.points, job.names, job.networks, batch=config.batch, seed=config.seed, device=device,
+        bar=bar,
+    )  # fmt: skip
     metrics: dict[str, Any] = {}
-    for name in wanted:
-        if name in names:
+    for name in config.wanted:
+        if name in job.names:
             try:
                 metrics[name] = entry(name, measured)
             except TooFew as error:
                 without[name] = str(error)
-    notes = _notes(metrics, compared, networks)
-    if "pckh" in metrics and networks.estimator is not None:
-        notes += _foreign_annotations(subject.annotations, networks.estimator)
+    notes = image_measuring.notes(metrics, subject.compared, job.networks, subject.annotations)
     for note in notes:
         log(note)
     found = {
         "schema": 1,
         "metrics": metrics,
-        "not_computed": {name: without[name] for name in wanted if name in without},
-        "provenance": {
-            "config": asdict(config),
-            **subject.provenance,
-            "compared": compared.says,
-            "size": list(compared.size),
-            "networks": networks.provenance,
-            "notes": notes,
-            "versions": runs.versions(),
-        },
+        "not_computed": replace(job, without=without).not_computed,
+        "provenance": {**job.provenance, "notes": notes, "versions": runs.versions()},
     }
     return measured, json.loads(files.json_bytes(found))
 
 
-def _passes(
-    config: EvaluateGeneratorConfig,
-    compared: Compared,
-    points: Points | None,
-    names: frozenset[str],
-    networks: Networks,
-    device: str,
-    bar: Bar,
-) -> Measured:
-    """Generated images, then what real ones are needed for."""
-    passes = Passes(names, networks, pick_device(device), config.batch)
-    of_real = names & DISTRIBUTION
-    of_other = names & (DISTRIBUTION | OF_REAL)
-    if not compared.other:
-        of_real, of_other = of_other, frozenset()
-    require_readable([*(compared.real if of_real else ()), *(compared.other if of_other else ())])
-    generated: Columns = {}
-    if names - set(POSES):
-        with bar("generated images", "img") as progress:
-            generated = passes.generated(compared, progress)
-    real: Columns = {}
-    if of_real:
-        with bar("real images", "img") as progress:
-            real = passes.real(compared, compared.real, None, of_real, progress)
-    other: Columns = {}
-    if of_other:
-        with bar("real images for floors", "img") as progress:
-            other = passes.real(compared, compared.other, compared.other_poses, of_other, progress)
-    return Measured(compared, generated, real, other, points, config.seed)
-
-
-def _lacks(name: str, compared: Compared, points: Points | None) -> str | None:
-    """What a metric lacks beside networks, if anything."""
-    for need in METRICS[name].needs:
-        if need == TRUE and not compared.paired.any():
-            how = (
-                "folders are paired by file name"
-                if compared.reader is None
-                else "no pose is of another image of the person"
-            )
-            return f"needs true images: no generated image has one ({how})"
-        if need == POSE and compared.poses is None:
-            return "needs the target poses of all images, which are not known here"
-        if need == SOURCE and compared.source is None and not compared.paired.all():
-            return "needs the source or the true image of every generated one"
-        if need == SET and compared.reader is None:
-            return "describes a synthetic set: give one as --images X.h5"
-        if need == SET and (points is None or compared.poses is None):
-            return "needs the key points of the real images and of the set; give --poses FILE"
-    return None
-
-
-def _notes(metrics: Mapping[str, Any], compared: Compared, networks: Networks) -> list[str]:
-    """What must be known of the values."""
-    notes = [*compared.notes]
-    few = [name for name in ("fid", "fid_gfla") if name in metrics and len(compared) < SMALL]
-    if few:
-        notes.append(
-            f"{', '.join(few)}: of {len(compared):,} images; such distances fall with more of them, so compare at "
-            "equal numbers only"
-        )
-    if "identity_similarity" in metrics and networks.reid is not None:
-        on_this = networks.reid.provenance.get("trained_on_this_data")
-        if on_this and compared.reader is not None:
-            notes.append("identity_similarity: by a network that was trained on these identities, so too favourable")
-        elif on_this is None:
-            notes.append("identity_similarity: by a network of which it is unknown what it was trained on")
-    return notes + unequal_floors(metrics)
-
-
-def _foreign_annotations(annotations: Sequence[Path], estimator: PersonDetector) -> list[str]:
-    """What PCKh rests on where the joints it compares are not known to be of one estimator."""
-    notes = []
-    for path in annotations:
-        made_by = annotated_by(path)
-        if made_by is None:
-            notes.append(f"pckh: which estimator made {path.name} is unknown; joints of one estimator compare fairly")
-        elif made_by != estimator.provenance:
-            notes.append(
-                f"pckh: {path.name} is {made_by['estimator']}'s, not of the network and settings used here; only the "
-                "same one's joints compare fairly"
-            )
-    return notes
-
-
-def _of_generator(
-    config: EvaluateGeneratorConfig, path: Path, dataset: DataSet, points: Points, pairs: Path | None, device: str
-) -> Subject:
-    metadata = audited(path, dataset, foreign=config.foreign_generator)
-    network = checkpoint.load_generator(path, pick_device(device)).for_inference()
-    chosen = choose_pairs(
-        dataset, points, pairs, config.count, same_camera=config.same_camera, seed=config.seed
-    )  # fmt: skip
-    require_readable(chosen.records)
-    generator = {
-        "model": metadata["model"],
-        "preset": metadata["preset"],
-        "weights_sha256": checkpoint.weights_sha256(path),
-        "trained_on": metadata.get("trained_on"),
-        "initialised_from": metadata.get("initialised_from"),
-    }
-    said = {
-        "data": (dataset.test_root or dataset.root).resolve().name,
-        "generator": generator,
-        **_digests(dataset),
-        "points_digest": keypoints.digest(chosen.records, points),
-        "pairs_sha256": None if pairs is None else files.sha256(pairs),
-    }
-    return Subject(of_generator(network, chosen, dataset.train, pick_device(device), config.save), said)
-
-
-def _of_set(reader: store.Reader, dataset: DataSet, points: Points | None, seed: int) -> Subject:
-    compared = of_set(reader, dataset, points, seed)
-    return Subject(
-        compared, {"set": reader.path.name, "generator": reader.attributes["generator"], **_digests(dataset)}
-    )
-
-
-def audited(generator: Path, dataset: DataSet, *, foreign: bool = False) -> dict[str, Any]:
-    """What a generator's file says of it, once it is sure that it has seen no test identity.
+def _same(out: Path, job: Job) -> dict[str, Any]:
+    """The results in `out`, if they are those of this job; how much is measured at a time does not count.
 
     Raises:
-        ValueError: it was trained on another split, or nothing says on which.
+        ValueError: they are not, or it holds something else.
     """
-    audit.require_disjoint(dataset)
-    metadata = checkpoint.read_metadata(generator)
-    if not foreign and not checkpoint.untrained(generator):
-        audit.require_same(
-            str(generator),
-            {"training split": metadata.get("trained_on")},
-            {"training split": dataset.digest},
-            "give a generator trained on this split, or say --foreign-generator if it never saw this data's test "
-            "identities",
-        )
-    return metadata
+    found = files.read_json(out)
+    remedy = "choose another --out, or --force to measure again"
+    try:
+        there = _determining(found["provenance"], {*found["metrics"], *found["not_computed"]})
+    except (KeyError, TypeError, AttributeError):
+        raise ValueError(f"--out {out}: holds something else than results of evaluate-generator; {remedy}") from None
+    here = _determining(job.provenance, set(job.config.wanted))
+    expected = dict.fromkeys(audit.flat(there)) | audit.flat(here)
+    audit.require_same(f"--out {out}", there, expected, remedy, problem="holds results of something else")
+    return found
 
 
-def _digests(dataset: DataSet) -> dict[str, Any]:
-    return {"data_digest": dataset.digest, "test_digest": dataset.test_digest}
-
-
-def _points(dataset: DataSet, poses: Path | None, *, needed: bool) -> dict[str, keypoints.Points] | None:
-    """Key points of all images; None where there are none and they are not needed."""
-    if not needed and poses is None and not dataset.annotations:
-        return None
-    return keypoints.dataset_points(dataset, poses)
-
-
-def _require_unused(images: Path, config: EvaluateGeneratorConfig, pairs: Path | None) -> None:
-    """Options that only a generator takes would silently have no effect."""
-    given = {
-        "--pairs": pairs is not None, "--count": config.count is not None, "--same-camera": config.same_camera,
-        "--save": config.save != "lossless", "--foreign-generator": config.foreign_generator,
-    }  # fmt: skip
-    image_options.require_of_generator(images, given)
-
-
-def _is_folder_of_images(path: Path) -> bool:
-    return path.is_dir() and not (path / store.PLAN).exists() and not (path / store.MANIFEST).exists()
+def _determining(provenance: Mapping[str, Any], metrics: set[str]) -> dict[str, Any]:
+    """What values depend on: names of files and folders do not count, what is in them does."""
+    rest = {"config", "notes", "versions", "data", "set"}
+    chosen = {key: provenance["config"][key] for key in ("save", "seed")}
+    said = {key: value for key, value in provenance.items() if key not in rest}
+    return {"metrics": [name for name in METRICS if name in metrics], **chosen, **said}

@@ -21,6 +21,15 @@ TRAINING = "train-reid"  # the stage whose configuration holds a metric
 
 
 @dataclass(frozen=True)
+class Options:
+    """What a command calls the weights, and what their file may not say."""
+
+    checkpoint: str = "--checkpoint"
+    model: str = "--model"
+    size: str = "--size"
+
+
+@dataclass(frozen=True)
 class EvaluatedNetwork:
     """A network, ready to extract features, and what is known of it; of torchreid's weights that is little.
 
@@ -56,7 +65,12 @@ def weights_file(path: Path) -> Path:
 
 
 def load(
-    path: Path, *, model: str | None = None, height: int | None = None, width: int | None = None
+    path: Path,
+    *,
+    model: str | None = None,
+    height: int | None = None,
+    width: int | None = None,
+    options: Options | None = None,
 ) -> EvaluatedNetwork:
     """The network of a run folder, of a checkpoint of ours, or of torchreid's weights.
 
@@ -66,14 +80,20 @@ def load(
         ValueError: no such file, one that is no checkpoint, weights of another model or that are not finite, a size
             that the model cannot take, or options that the file knows better.
     """
+    options = options or Options()
     path = weights_file(path)
     if not path.is_file():
-        raise ValueError(f"--checkpoint {path}: no such file; give a train-reid run or a file of weights")
+        raise ValueError(f"{options.checkpoint} {path}: no such file; give a train-reid run or a file of weights")
     if path.suffix != ".safetensors":
-        return _foreign(path, model, height, width)
+        return _foreign(path, model, height, width, options)
     if model or height or width:
-        raise ValueError(f"--checkpoint {path}: knows its model and size; leave --model and --size out")
-    return _own(path)
+        raise ValueError(
+            f"{options.checkpoint} {path}: knows its model and size; leave {options.model} and {options.size} out"
+        )
+    try:
+        return _own(path)
+    except ValueError as error:
+        raise ValueError(f"{options.checkpoint} {error}") from None
 
 
 def _own(path: Path) -> EvaluatedNetwork:
@@ -82,7 +102,7 @@ def _own(path: Path) -> EvaluatedNetwork:
         network, trained = load_model(data)
         header = checkpoint.from_bytes(data).header
     except ValueError as error:
-        raise ValueError(f"--checkpoint {path}: {error}") from None
+        raise ValueError(f"{path}: {error}") from None
     _require_finite(network, path)
     run = _configuration(path)
     return EvaluatedNetwork(
@@ -95,7 +115,7 @@ def _require_finite(network: nn.Module, path: Path) -> None:
     for name, tensor in network.state_dict().items():
         if not torch.isfinite(tensor).all():
             raise ValueError(
-                f"--checkpoint {path}: the tensor {name} holds values that are not finite; take an earlier checkpoint, "
+                f"{path}: the tensor {name} holds values that are not finite; take an earlier checkpoint, "
                 "or train again with a lower learning rate"
             )
 
@@ -116,27 +136,31 @@ def _configuration(path: Path) -> dict[str, Any]:
     return config
 
 
-def _foreign(path: Path, model: str | None, height: int | None, width: int | None) -> EvaluatedNetwork:
+def _foreign(
+    path: Path, model: str | None, height: int | None, width: int | None, options: Options
+) -> EvaluatedNetwork:
     if model is None:
-        raise ValueError(f"--checkpoint {path}: which network is it of? Add --model, such as osnet_x1_0")
+        raise ValueError(
+            f"{options.checkpoint} {path}: which network is it of? Add {options.model}, such as osnet_x1_0"
+        )
     usual = torchreid_api.FIXED_SIZES.get(model, SIZE)
     height, width = height or usual[0], width or usual[1]
     try:
         config = ReidConfig(model=model, height=height, width=width)
     except ValueError as error:
-        raise ValueError(f"--size {height}x{width}: {error}; leave --size out") from None
+        raise ValueError(f"{options.size} {height}x{width}: {error}; leave {options.size} out") from None
     try:
         require_possible(config)
     except ValueError as error:
-        raise ValueError(f"--model {model}: {error}") from None
+        raise ValueError(f"{options.model} {model}: {error}") from None
     network = torchreid_api.build_model(model, num_classes=1)
     sha256 = files.sha256(path)
     try:
         torchreid_api.load_weights(network, path)
     except ValueError as error:
-        raise ValueError(f"--checkpoint {_explained(path, error)}") from None
+        raise ValueError(f"{options.checkpoint} {_explained(path, error)}") from None
     if files.sha256(path) != sha256:
-        raise ValueError(f"--checkpoint {path}: was written to while it was read; evaluate it again")
+        raise ValueError(f"{options.checkpoint} {path}: was written to while it was read; evaluate it again")
     return EvaluatedNetwork(network.eval(), model, height, width, sha256)
 
 

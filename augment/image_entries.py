@@ -13,19 +13,19 @@ from augment.data import keypoints
 from augment.data.records import Record
 from augment.image_metrics import INCEPTION, METRICS, POSES, TORCHVISION
 from augment.image_pairs import Compared, Points
-from augment.image_passes import DISTRIBUTION, LOGITS, MASKED_LOGITS, REAL_PAIRS, Columns
-from augment.intervals import ratio_interval, statistic_interval
+from augment.image_passes import DISTRIBUTION, LOGITS, MASKED_LOGITS, Columns, of_source
+from augment.intervals import linear_interval, ratio_interval, split_interval, statistic_interval
 from augment.policies import cluster_poses
-from generators.metrics.frechet import frechet_distance, moments
-from generators.metrics.inception_score import inception_score
-from generators.metrics.kernel_distance import kernel_distance
+from generators.metrics.frechet import frechet_distance, frechet_influences, moments
+from generators.metrics.inception_score import SPLITS, divergences, inception_score
+from generators.metrics.kernel_distance import kernel_distance, kernel_influences
 
-SPLITS = 10  # of the Inception Score
 SUBSET = 1_000  # images of a subset of KID's
 SMALL = 10_000  # images below which a Frechet distance is mostly bias
 
 Features = Float[np.ndarray, "n d"]
 Others = Float[np.ndarray, "m d"]
+Influences = Float[np.ndarray, " k"]
 Entry = dict[str, Any]
 
 
@@ -100,12 +100,10 @@ def _mean(name: str, measured: Measured) -> Entry:
     found = _ratio(values[there], np.ones(int(there.sum())), measured.compared, there, measured.seed)
     if left := int((~there & measured.compared.paired).sum()) if name != "detection_score" else 0:
         found["left_out"] = left
-    if name == "identity_similarity":
-        real = measured.generated.get(REAL_PAIRS, np.empty(0))
-        return found | _floor(real[np.isfinite(real)], "source and true image")
     if name == "detection_score":
         return found | _floor(measured.beside.get(name, np.empty(0)), "real images")
-    return found
+    real = measured.generated.get(of_source(name), np.empty(0))
+    return found | _floor(real[np.isfinite(real)], "source and true image")
 
 
 def _pckh(name: str, measured: Measured) -> Entry:
@@ -122,14 +120,19 @@ def _pckh(name: str, measured: Measured) -> Entry:
 def _frechet(name: str, measured: Measured) -> Entry:
     kind = TORCHVISION if name == "fid_gfla" else INCEPTION
 
-    def distance(one: Features, two: Others) -> float:
-        if name == "fid_gfla":
-            one, two = (part[: gfla_rows(len(part))] for part in (one, two))
-        if min(len(one), len(two)) < 2:
-            raise TooFew(f"{min(len(one), len(two))} images have no covariance; give more")
-        return float(frechet_distance(moments(one), moments(two)))
+    def counted(features: Features) -> Others:
+        features = features[: gfla_rows(len(features))] if name == "fid_gfla" else features
+        if len(features) < 2:
+            raise TooFew(f"{len(features)} images have no covariance; give more")
+        return features
 
-    return _distribution(measured, kind, lambda one, two: {"value": distance(one, two)})
+    def distance(one: Features, two: Others) -> Entry:
+        return {"value": frechet_distance(moments(counted(one)), moments(counted(two)))}
+
+    def influences(real: Features, generated: Others) -> Influences:
+        return frechet_influences(moments(counted(real)), counted(generated))
+
+    return _distribution(measured, kind, distance, influences)
 
 
 def _kernel(name: str, measured: Measured) -> Entry:
@@ -140,13 +143,22 @@ def _kernel(name: str, measured: Measured) -> Entry:
         value, sd = kernel_distance(two, one, size=size, seed=measured.seed)
         return {"value": value, "sd": sd, "subset_size": size}
 
-    return _distribution(measured, INCEPTION, distance)
+    def influences(real: Features, generated: Others) -> Influences:
+        return kernel_influences(real, generated, seed=measured.seed)
+
+    return _distribution(measured, INCEPTION, distance, influences)
 
 
-def _distribution(measured: Measured, kind: str, distance: Callable[[Features, Others], Entry]) -> Entry:
+def _distribution(
+    measured: Measured,
+    kind: str,
+    distance: Callable[[Features, Others], Entry],
+    influences: Callable[[Features, Others], Influences],
+) -> Entry:
     """Between real and generated images; the floor is that between real ones and as many others, where there are."""
     real, generated = measured.real[kind], measured.generated[kind]
     found = distance(real, generated) | {"n": len(generated), "real_n": len(real)}
+    found |= _of_people(measured, found["value"], influences(real, generated))
     first, second, of = measured.halves(kind)
     some = np.random.default_rng([measured.seed, 6]).permutation(len(second))[: len(generated)]
     second = second[np.sort(some)]
@@ -157,9 +169,19 @@ def _distribution(measured: Measured, kind: str, distance: Callable[[Features, O
     return found | {"floor": floor}
 
 
+def _of_people(measured: Measured, value: float, influences: Influences) -> Entry:
+    """The interval of a distance, and over how many identities; the real images are taken as given."""
+    compared = measured.compared
+    people = compared.people[: len(influences)]
+    interval = linear_interval(value, influences, people, measured.seed)
+    return {compared.unit: len(np.unique(people)), **_bounds(interval)}
+
+
 def _inception_score(name: str, measured: Measured) -> Entry:
-    kind = MASKED_LOGITS if name == "mask_is" else LOGITS
+    kind, compared = MASKED_LOGITS if name == "mask_is" else LOGITS, measured.compared
     found = _score(measured.generated[kind])
+    interval = split_interval(*divergences(measured.generated[kind]), compared.people, measured.seed)
+    found |= {compared.unit: len(np.unique(compared.people)), **_bounds(interval)}
     if kind not in measured.beside or len(measured.beside[kind]) < SPLITS:
         return found
     return found | {"floor": _score(measured.beside[kind]) | {"of": "real images"}}
@@ -168,7 +190,7 @@ def _inception_score(name: str, measured: Measured) -> Entry:
 def _score(logits: Features) -> Entry:
     if len(logits) < SPLITS:
         raise TooFew(f"{len(logits)} images are fewer than its {SPLITS} splits")
-    value, sd = inception_score(logits, splits=SPLITS)
+    value, sd = inception_score(logits)
     return {"value": value, "sd": sd, "n": len(logits)}
 
 

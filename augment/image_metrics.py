@@ -129,18 +129,24 @@ def networks_of(names: Collection[str]) -> set[str]:
     return {METRICS[name].network for name in names} - {""}
 
 
+def body_mask(
+    names: Collection[str], poses: Float32[np.ndarray, "b 18 2"] | None, size: tuple[int, int], device: torch.device
+) -> Bool[Tensor, "b h w"] | None:
+    """The body of each target pose, where there are poses and a metric in MASKED is asked for."""
+    if poses is None or not len(poses) or set(MASKED).isdisjoint(names):
+        return None
+    return patn_body_mask(torch.from_numpy(poses).to(device), size)
+
+
 def pixel_columns(
     names: Collection[str],
     generated: UInt8[np.ndarray, "b h w 3"],
     true: UInt8[np.ndarray, "b h w 3"],
-    poses: Float32[np.ndarray, "b 18 2"] | None,
+    mask: Bool[Tensor, "b h w"] | None,
     device: torch.device,
 ) -> dict[str, Float64[np.ndarray, " b"]]:
-    """Those of the metrics in PIXEL that are asked for, a number a pair; the two with a mask need the poses."""
+    """Those of the metrics in PIXEL that are asked for, a number a pair; those in MASKED need the mask."""
     pair = (_sent(generated, device), _sent(true, device))
-    mask = None
-    if poses is not None and not set(MASKED).isdisjoint(names):
-        mask = patn_body_mask(torch.from_numpy(poses).to(device), generated.shape[1:3])
     found = {name: _measure(name, *pair, mask) for name in names if name in PIXEL}
     return {name: values.double().cpu().numpy() for name, values in found.items()}
 

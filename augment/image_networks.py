@@ -10,21 +10,22 @@ import torch
 from jaxtyping import Float32, UInt8
 from torch import nn
 
-from augment import backbones, files
+from augment import backbones, evaluated_network
 from augment.backbones import FidelityInception, GflaInception, Lpips, MissingExtra, MissingWeights
 from augment.data.records import DataSet
 from augment.devices import pick_device
 from augment.estimators import make_estimator
 from augment.image_metrics import ALEXNET, ESTIMATOR, INCEPTION, REID, TORCHVISION
 from augment.pose_estimation import PersonDetector
-from reid import checkpoint, torchreid_api
 from reid.features import extract_features
-from reid.training import load_model
 
 Network = TypeVar("Network")
 
 # What --weights calls a network, and what it goes by among the published files.
 PUBLISHED = {ALEXNET: "alexnet", INCEPTION: "inception-2015-12-05", TORCHVISION: "inception_v3 (torchvision)"}
+
+
+REID_OPTIONS = evaluated_network.Options("--reid", "--reid-model", "--reid-size")
 
 
 @dataclass(frozen=True)
@@ -102,43 +103,24 @@ def open_networks(wanted: Collection[str], asked: Asked, device_name: str, datas
     estimator = opened(ESTIMATOR, lambda: _estimator(asked, device_name))
     if REID in wanted and asked.reid is None:
         missing[REID] = "needs a re-ID network: give --reid RUN"
-    reid = load_reid(asked, device, dataset) if REID in wanted and asked.reid is not None else None
+    reid = _reid(asked, device, dataset) if REID in wanted and asked.reid is not None else None
     return Networks(lpips, inception, torchvision, estimator, reid, missing)
 
 
-def load_reid(asked: Asked, device: torch.device, dataset: DataSet | None) -> ReidNetwork:
-    """The network of a `train-reid` run (or its checkpoint.safetensors), or of a file of torchreid's.
-
-    Raises:
-        ValueError: no such file, or not to be read without more being said.
-    """
+def _reid(asked: Asked, device: torch.device, dataset: DataSet | None) -> ReidNetwork:
+    """The network of a `train-reid` run (or its checkpoint), or of a file of torchreid's."""
     assert asked.reid is not None
-    path = asked.reid / "checkpoint.safetensors" if asked.reid.is_dir() else asked.reid
-    if not path.is_file():
-        raise ValueError(f"--reid {path}: no such file; give a train-reid run or a file of weights")
-    said: dict[str, Any] = {"weights_sha256": files.sha256(path)}
-    if path.suffix == ".safetensors":
-        if asked.reid_model or asked.reid_size:
-            raise ValueError(f"--reid {path}: knows its model and size; leave --reid-model and --reid-size out")
-        data = path.read_bytes()
-        try:
-            model, trained = load_model(data, device)
-            trained_on = checkpoint.from_bytes(data).header["data_digest"]
-        except (ValueError, KeyError) as error:
-            raise ValueError(f"--reid {path}: {error}") from None
-        results = asked.reid / "results.json"
-        run = files.read_json(results) if asked.reid.is_dir() and results.is_file() else {}
-        split = run.get("provenance", {}).get("data_digest")
-        said |= {"model": trained.model, "trained_on_images": trained_on, "trained_on_split": split or "unknown"}
-        if dataset is not None and split:
-            said["trained_on_this_data"] = split == dataset.digest
-        return ReidNetwork(model, (trained.height, trained.width), device, said)
-    if asked.reid_model is None:
-        raise ValueError(f"--reid {path}: which network is it of? Add --reid-model, such as osnet_x1_0")
-    model = torchreid_api.build_model(asked.reid_model, num_classes=1)
-    torchreid_api.load_weights(model, path)
-    said |= {"model": asked.reid_model, "trained_on_split": "unknown"}
-    return ReidNetwork(model.to(device).eval(), asked.reid_size or (256, 128), device, said)
+    height, width = asked.reid_size or (None, None)
+    found = evaluated_network.load(asked.reid, model=asked.reid_model, height=height, width=width, options=REID_OPTIONS)
+    facts = dict(found.facts)
+    said = {
+        "weights_sha256": facts.pop("checkpoint_sha256"),
+        "trained_on_split": facts.pop("data_digest") or "unknown",
+        **facts,
+    }
+    if dataset is not None and found.data_digest is not None:
+        said["trained_on_this_data"] = found.data_digest == dataset.digest
+    return ReidNetwork(found.network.to(device).eval(), (found.height, found.width), device, said)
 
 
 def _published(kind: Callable[[Path, torch.device], Network], name: str, asked: Asked, device: torch.device) -> Network:

@@ -50,18 +50,6 @@ def require_used(asked: Asked, wanted: Sequence[str]) -> None:
             )
 
 
-def require_no_poses(poses: Path | None) -> None:
-    """
-    Raises:
-        ValueError: key points for two plain folders.
-    """
-    if poses is not None:
-        raise ValueError(
-            f"--poses {poses}: two folders are compared without key points; leave it out, or give a data set as DATA "
-            "with a generator or a synthetic set"
-        )
-
-
 def require_of_generator(images: Path, given: dict[str, bool]) -> None:
     """Refuse options, by name whether each was given, that only a generator takes.
 

@@ -1,6 +1,6 @@
 """What is compared: generated images, the true image and the source of each where they are known, and real ones.
 
-Three ways to it: a generator on pairs of test images, a synthetic set beside its training images, two plain folders.
+A generator on pairs of test images, or a synthetic set beside its training images; folders: augment.image_folders.
 Pixels are read or made when they are asked for, some rows at a time; none of this is too large for memory.
 """
 
@@ -15,10 +15,9 @@ from jaxtyping import Bool, Float32, Int64, UInt8
 
 from augment import audit, image_saving
 from augment.data import keypoints, posemaps
-from augment.data.images import glance, read_image, read_images
-from augment.data.market1501 import image_files, parse_name
+from augment.data.images import read_image, read_images
 from augment.data.pairs import Pairs, read_pairs
-from augment.data.records import DISTRACTOR, JUNK, UNKNOWN_CAMERA, DataSet, Record
+from augment.data.records import DISTRACTOR, DataSet, Record
 from augment.score_columns import find_sources
 from augment.store import Reader
 from generators.generator import Generator
@@ -78,7 +77,7 @@ def choose_pairs(
     Raises:
         ValueError: no test images, no pair, or a pair of two persons or of an image with itself.
     """
-    test = _test_images(dataset)
+    test = test_images(dataset)
     if not test:
         raise ValueError(f"{dataset.root}: has no query or gallery, so nobody that the generator has not seen")
     path = listed or dataset.test_pairs
@@ -129,8 +128,7 @@ def of_generator(
     """
     source, target = chosen.pairs.T
     size = read_image(chosen.records[0].path).shape[:2]
-    read = _read(chosen.records, size)
-    distinct = np.unique(target)
+    read = reading(chosen.records, size)
 
     @torch.inference_mode()
     def generated(rows: Rows) -> Pixels:
@@ -141,6 +139,22 @@ def of_generator(
         )
         return image_saving.saved(network(image, source_map, target_map), saved)
 
+    return of_chosen(chosen, generated, read, size, real, saved)
+
+
+def of_chosen(
+    chosen: Chosen,
+    generated: Read,
+    read: Read,
+    size: tuple[int, int],
+    real: Sequence[Record],
+    saved: str = "lossless",
+    *,
+    annotated: bool = True,
+) -> Compared:
+    """Generated images of pairs, a row each; `read` gives the records' pixels, `annotated` says if all have points."""
+    source, target = chosen.pairs.T
+    distinct = np.unique(target)
     return Compared(
         size,
         generated,
@@ -149,10 +163,10 @@ def of_generator(
         np.ones(len(target), dtype=bool),
         lambda rows: read(target[rows]),
         lambda rows: read(source[rows]),
-        chosen.points[target],
+        chosen.points[target] if annotated else None,
         tuple(real),
         tuple(chosen.records[index] for index in distinct),
-        chosen.points[distinct],
+        chosen.points[distinct] if annotated else None,
         says=chosen.says,
         notes=chosen.notes,
         saved=saved,
@@ -174,7 +188,7 @@ def of_set(reader: Reader, dataset: DataSet, points: Points | None, seed: int) -
     audit.require_same(f"--images {path}", reader.attributes, {"data_digest": dataset.digest}, remedy)
     test_too = bool(reader.attributes.get(audit.TEST_IDENTITIES))
     sources = find_sources(reader, dataset, test_too=test_too)
-    test = _test_images(dataset)
+    test = test_images(dataset)
     named = {record.name: record for record in (*(test if test_too else ()), *dataset.train)}
     targets = [named.get(reader.target_name(row)) for row in range(len(reader))]
     own = np.asarray(reader.source_index == reader.target_index)
@@ -185,7 +199,7 @@ def of_set(reader: Reader, dataset: DataSet, points: Points | None, seed: int) -
     records = list(dict.fromkeys(record for record in targets if record is not None))
     place = {record: index for index, record in enumerate(records)}
     target_place = np.asarray([-1 if record is None else place[record] for record in targets])
-    read_true, read_source = (_read(part, reader.size, resize=True) for part in (records, sources.records))
+    read_true, read_source = (reading(part, reader.size, resize=True) for part in (records, sources.records))
     other = keypoints.usable(test, points) if points and test else test
     other = tuple(other[index] for index in _some(len(other), len(reader), seed))
     poses = reader.target_pose
@@ -215,45 +229,6 @@ def of_set(reader: Reader, dataset: DataSet, points: Points | None, seed: int) -
     )
 
 
-def of_folders(real: Path, generated: Path) -> Compared:
-    """Two folders of images. Those of one name are a pair; where there is none, those of one name but for the suffix.
-
-    Identities are known of generated images that are named as Market-1501's are and show no distractor; each of the
-    others is resampled on its own.
-
-    Raises:
-        ValueError: a folder without images, images of several sizes, one that cannot be read, or of which it is not
-            clear with which it is paired.
-    """
-    records, made = (_plain_records(folder, what) for folder, what in ((real, "DATA"), (generated, "--images")))
-    size = _common_size(real, records, generated, made)
-    target = _of_one_name(records, made)
-    people = np.asarray([record.pid for record in made], dtype=np.int64)
-    known = people > DISTRACTOR
-    unit = IDENTITIES if known.all() else SOME_KNOWN if known.any() else IMAGES
-    read_real, read_made = _read(records, size), _read(made, size)
-    return Compared(
-        size,
-        read_made,
-        np.where(known, people, -1 - np.arange(len(made))),
-        unit,
-        target >= 0,
-        lambda rows: read_real(target[rows]),
-        None,
-        None,
-        records,
-        (),
-        None,
-        says={
-            "images": f"{len(made)} in a folder",
-            "real": f"{len(records)} in a folder",
-            "paired_by_name": int((target >= 0).sum()),
-            "of_known_identities": int(known.sum()),
-        },
-        notes=_notes_of_folders(target >= 0, known),
-    )
-
-
 def _notes_of_list(says: Mapping[str, Any]) -> tuple[str, ...]:
     notes = []
     if repeated := says["left_out_repeated"]:
@@ -270,66 +245,9 @@ def _notes_of_set(images: str, paired: Bool[np.ndarray, " n"], own: Bool[np.ndar
     return tuple(notes)
 
 
-def _notes_of_folders(paired: Bool[np.ndarray, " n"], known: Bool[np.ndarray, " n"]) -> tuple[str, ...]:
-    notes = []
-    if not paired.all():
-        notes.append(f"{(~paired).sum():,} of {len(paired):,} generated images have no real one of that name")
-    if known.any() and not known.all():
-        notes.append(
-            f"{(~known).sum():,} of {len(known):,} generated images show nobody known: intervals resample each of them "
-            "on its own, and the others by identity"
-        )
-    return tuple(notes)
+def reading(records: Sequence[Record], size: tuple[int, int], *, resize: bool = False) -> Read:
+    """Pixels of those records whose numbers are asked for."""
 
-
-def _of_one_name(real: Sequence[Record], made: Sequence[Record]) -> Int64[np.ndarray, " n"]:
-    """Of each generated image the real one of its name, else the only one of its stem; -1 where there is none.
-
-    Raises:
-        ValueError: several real images of that stem, or two generated images of one real one.
-    """
-    names = {record.name: index for index, record in enumerate(real)}
-    stems: dict[str, list[int]] = {}
-    for index, record in enumerate(real):
-        stems.setdefault(record.path.stem, []).append(index)
-    taken: dict[int, str] = {}
-    found = []
-    for record in made:
-        of_stem = stems.get(record.path.stem, [])
-        if record.name not in names and len(of_stem) > 1:
-            one, two = (real[index].name for index in of_stem[:2])
-            raise ValueError(f"DATA: {one} and {two} could both be the true image of {record.name}; remove one of them")
-        place = names.get(record.name, of_stem[0] if of_stem else -1)
-        if place in taken:
-            raise ValueError(
-                f"--images: {taken[place]} and {record.name} could both be generated for {real[place].name}; remove "
-                "one of them"
-            )
-        taken |= {place: record.name} if place >= 0 else {}
-        found.append(place)
-    return np.asarray(found, dtype=np.int64)
-
-
-def _common_size(real: Path, records: Sequence[Record], generated: Path, made: Sequence[Record]) -> tuple[int, int]:
-    sizes = []
-    for what, part in ((f"DATA {real}", records), (f"--images {generated}", made)):
-        seen: dict[tuple[int, int], str] = {}
-        for record in part:
-            seen.setdefault(glance(record.path), record.name)
-        if len(seen) > 1:
-            one, two = (f"{name} is {height}x{width}" for (height, width), name in list(seen.items())[:2])
-            raise ValueError(f"{what}: {one}, {two} (height x width); resize the images of the folder to one size")
-        sizes += seen
-    first, second = (f"{height}x{width}" for height, width in sizes)
-    if first != second:
-        raise ValueError(
-            f"--images {generated}: its images are {second}, those of {real} {first} (height x width); resize one of "
-            "the folders"
-        )
-    return sizes[0]
-
-
-def _read(records: Sequence[Record], size: tuple[int, int], *, resize: bool = False) -> Read:
     def read(rows: Rows) -> Pixels:
         used, of_row = np.unique(rows, return_inverse=True)
         return read_images([records[index] for index in used], size, resize)[of_row]
@@ -337,7 +255,7 @@ def _read(records: Sequence[Record], size: tuple[int, int], *, resize: bool = Fa
     return read
 
 
-def _test_images(dataset: DataSet) -> list[Record]:
+def test_images(dataset: DataSet) -> list[Record]:
     """Those of query and gallery that show somebody, by name."""
     test = dict.fromkeys(record for record in (*dataset.query, *dataset.gallery) if record.pid > DISTRACTOR)
     return sorted(test, key=lambda record: record.name)
@@ -354,13 +272,3 @@ def _drawn(records: Sequence[Record], count: int, same_camera: bool, seed: int) 
 def _some(total: int, count: int, seed: int) -> Int64[np.ndarray, " n"]:
     """`count` different numbers below `total`, or all of them, ascending."""
     return np.sort(np.random.default_rng([seed, 4]).permutation(total)[:count])
-
-
-def _plain_records(folder: Path, what: str) -> tuple[Record, ...]:
-    paths = image_files(folder) if folder.is_dir() else []
-    if not paths:
-        raise ValueError(
-            f"{what}: {folder} is no folder that holds images itself (.jpg, .png); to compare two folders give the one "
-            "of the real images as DATA and that of the generated ones as --images"
-        )
-    return tuple(Record(path, *(parse_name(path.name) or (JUNK, UNKNOWN_CAMERA))) for path in paths)

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float32, UInt8
+from jaxtyping import Bool, Float32, UInt8
+from torch import Tensor
 
 from augment.data.images import read_images
 from augment.data.records import Record
-from augment.image_metrics import INCEPTION, PIXEL, TORCHVISION, pixel_columns
+from augment.image_metrics import INCEPTION, PIXEL, TORCHVISION, body_mask, pixel_columns
 from augment.image_networks import Networks
 from augment.image_pairs import Compared, Pixels
 from augment.plan import blocks
@@ -21,10 +22,14 @@ from generators.metrics.pckh import pckh
 from reid.consistency import cosine
 
 LOGITS, MASKED_LOGITS = "logits", "masked logits"
-REAL_PAIRS = "identity similarity of real pairs"
 DISTRIBUTION = {"fid", "kid", "fid_gfla"}  # compared with the training images
 Columns = dict[str, np.ndarray]
 Progress = Callable[[int, int], None]
+
+
+def of_source(name: str) -> str:
+    """The column of what a metric is of the source in place of the generated image: the floor of comparisons."""
+    return f"{name} of the source"
 
 
 @dataclass(frozen=True)
@@ -93,32 +98,37 @@ class Passes:
         return found
 
     def _of_pairs(self, compared: Compared, rows: np.ndarray, pixels: Pixels) -> Columns:
+        """Of generated images, and of their sources where these are known, beside the true ones."""
         has = compared.paired[rows]
         true = compared.true(rows[has]) if has.any() else pixels[:0]
+        source = pixels[:0] if compared.source is None else compared.source(rows)
         poses = None if compared.poses is None else compared.poses[rows][has]
-        found: Columns = {}
-        if has.any():
-            found |= pixel_columns(self.names.intersection(PIXEL), pixels[has], true, poses, self._pixel_device)
-            if self.networks.lpips is not None:
-                found["lpips"] = self.networks.lpips(pixels[has], true).astype(np.float64)
-        else:
-            paired = self.names.intersection(PIXEL) | ({"lpips"} if self.networks.lpips is not None else set())
-            found |= {name: np.empty(0) for name in paired}
+        mask = body_mask(self.names, poses, compared.size, self._pixel_device)
+        found = self._similarities(pixels[has], true, mask)
+        if len(source):
+            of_sources = self._similarities(source[has], true, mask)
+            found |= {of_source(name): values for name, values in of_sources.items()}
         found = {name: _spread(values, has) for name, values in found.items()}
         if self.networks.reid is not None and "identity_similarity" in self.names:
-            found |= self._identity(compared, rows, pixels, true)
+            found |= self._identity(compared, rows, pixels, true, source)
         return found
 
-    def _identity(self, compared: Compared, rows: np.ndarray, pixels: Pixels, true: Pixels) -> Columns:
+    def _similarities(self, images: Pixels, true: Pixels, mask: Bool[Tensor, "b h w"] | None) -> Columns:
+        names, lpips = self.names.intersection(PIXEL), self.networks.lpips
+        if not len(images):
+            return {name: np.empty(0) for name in (*names, *(["lpips"] if lpips is not None else []))}
+        found: Columns = {**pixel_columns(names, images, true, mask, self._pixel_device)}
+        return found if lpips is None else found | {"lpips": lpips(images, true).astype(np.float64)}
+
+    def _identity(self, compared: Compared, rows: np.ndarray, pixels: Pixels, true: Pixels, source: Pixels) -> Columns:
         """To the true image where all rows have one, else to the source; and of the two real ones to each other."""
         assert self.networks.reid is not None
         has = compared.paired[rows]
-        source = pixels[:0] if compared.source is None else compared.source(rows)
         features = self.networks.reid.features(np.concatenate([pixels, true, source]))
-        of_made, of_true, of_source = np.split(features, [len(pixels), len(pixels) + len(true)])
-        found = {"identity_similarity": cosine(of_made, of_true if compared.paired.all() else of_source)}
+        of_made, of_true, of_sources = np.split(features, [len(pixels), len(pixels) + len(true)])
+        found = {"identity_similarity": cosine(of_made, of_true if compared.paired.all() else of_sources)}
         if len(source):
-            found[REAL_PAIRS] = _spread(cosine(of_source[has], of_true), has)
+            found[of_source("identity_similarity")] = _spread(cosine(of_sources[has], of_true), has)
         return found
 
     @property

@@ -31,6 +31,36 @@ def ratio_interval(
     return statistic_interval(ratios, len(above), seed)
 
 
+def linear_interval(
+    value: float, influences: Float[np.ndarray, " n"], people: Int[np.ndarray, " n"], seed: int
+) -> tuple[float, float] | None:
+    """Of a statistic whose derivative by the weight of each image is `influences`, up to a constant.
+
+    Distances of distributions cannot be resampled: a draw holds fewer different images, and so lies further from the
+    real ones. Their derivative can, and has no such bias.
+    """
+    found = ratio_interval(influences - influences.mean(), np.ones(len(influences)), people, seed)
+    return None if found is None else (value + found[0], value + found[1])
+
+
+def split_interval(
+    logarithms: Float[np.ndarray, " n"], splits: Int[np.ndarray, " n"], people: Int[np.ndarray, " n"], seed: int
+) -> tuple[float, float] | None:
+    """Of the mean over splits of exp(mean over the split's images); a split that a draw has nobody of is left out."""
+    identity, split = (np.unique(values, return_inverse=True)[1] for values in (people, splits))
+    above, below = np.zeros((2, identity.max() + 1, split.max() + 1))
+    np.add.at(above, (identity, split), logarithms)
+    np.add.at(below, (identity, split), 1)
+
+    def scores(counts: Float64[np.ndarray, "r k"]) -> Float64[np.ndarray, " r"]:
+        sums = counts @ below
+        there = sums > 0
+        means = np.divide(counts @ above, sums, out=np.zeros_like(sums), where=there)
+        return np.where(there, np.exp(means), 0).sum(axis=1) / there.sum(axis=1)
+
+    return statistic_interval(scores, len(above), seed)
+
+
 def statistic_interval(
     statistic: Callable[[np.ndarray], np.ndarray], people: int, seed: int
 ) -> tuple[float, float] | None:

@@ -20,7 +20,9 @@ class Published:
     """What a paper (or a re-test) prints of a method; "" where it does not."""
 
     method: str
+    parameters: str = ""  # millions
     ssim: str = ""
+    ssim_pg2: str = ""
     lpips: str = ""
     fid_gfla: str = ""
     mask_ssim: str = ""
@@ -28,17 +30,19 @@ class Published:
     mask_is: str = ""
 
 
-COMPARED = ("ssim", "lpips", "fid_gfla", "mask_ssim", "inception_score", "mask_is")
+COMPARED = ("ssim", "ssim_pg2", "lpips", "fid_gfla", "mask_ssim", "inception_score", "mask_is")
 PUBLISHED = (
-    Published("PG2, re-tested by PATN", "0.261"),
-    Published("Deformable GAN", "0.2683", "0.2994", "25.36"),
-    Published("PATN", "0.2821", "0.3196", "22.66"),
-    Published("PATN, its released weights", "0.2815", "", "", "0.799", "3.16", "3.74"),
-    Published("GFLA", "0.2883", "0.2817", "19.75"),
-    Published("DPTN", "0.2854", "0.2711", "18.99"),
-    Published("PIDM", "0.3054", "0.2415", "14.45"),
-    Published("PCDMs", "0.3169", "0.2238", "13.90"),
-    Published("IMAGPose", "0.3282", "0.2104", "12.66"),
+    Published("PG2, its paper", "437", ssim_pg2="0.253"),
+    Published("PG2, re-tested by PATN", "437", "0.261"),
+    Published("Deformable GAN", "82", "0.2683", "", "0.2994", "25.36"),
+    Published("PATN, its paper", "41.36", "0.311"),
+    Published("PATN", "41.36", "0.2821", "", "0.3196", "22.66"),
+    Published("PATN, its released weights", "41.36", "0.2815", "", "", "", "0.799", "3.16", "3.74"),
+    Published("GFLA", "", "0.2883", "", "0.2817", "19.75"),
+    Published("DPTN", "9.79", "0.2854", "", "0.2711", "18.99"),
+    Published("PIDM", "", "0.3054", "", "0.2415", "14.45"),
+    Published("PCDMs", "", "0.3169", "", "0.2238", "13.90"),
+    Published("IMAGPose", "", "0.3282", "", "0.2104", "12.66"),
 )
 
 
@@ -61,11 +65,14 @@ def render(found: Mapping[str, Any], form: str) -> str:
 
 def beside_published(found: Mapping[str, Mapping[str, Any]], form: str) -> str:
     """Evaluations of generators by name under what papers print; the caption says of which images each is."""
-    ours = [[name, *(value_of(results, metric) for metric in COMPARED)] for name, results in found.items()]
-    papers = [[row.method, *(getattr(row, metric) for metric in COMPARED)] for row in PUBLISHED]
+    ours = [
+        [name, _parameters(results["provenance"]), *(value_of(results, metric) for metric in COMPARED)]
+        for name, results in found.items()
+    ]
+    papers = [[row.method, row.parameters, *(getattr(row, metric) for metric in COMPARED)] for row in PUBLISHED]
     said = "; ".join([LABEL, *(f"{name}: {_images_of(results['provenance'])}" for name, results in found.items())])
     caption = {"table": said, "markdown": f"*{said}*", "latex": f"% {said}"}[form]
-    return f"{caption}\n\n{FORMS[form](('method', *COMPARED), [*papers, *ours])}"
+    return f"{caption}\n\n{FORMS[form](('method', 'parameters (M)', *COMPARED), [*papers, *ours])}"
 
 
 def side_by_side(found: Mapping[str, Mapping[str, Any]], form: str) -> str:
@@ -86,8 +93,15 @@ def value_of(found: Mapping[str, Any], name: str) -> str:
 
 
 def _comparable(provenance: Mapping[str, Any]) -> bool:
-    """Whether papers measure the like: a generator's images of test pairs, of their size."""
-    return provenance["size"] == MARKET_SIZE and "generator" in provenance and "set" not in provenance
+    """Whether papers measure the like: images of test pairs, of their size, of a generator or its test script."""
+    of_test_pairs = ("generator" in provenance and "set" not in provenance) or "results" in provenance
+    return provenance["size"] == MARKET_SIZE and of_test_pairs
+
+
+def _parameters(provenance: Mapping[str, Any]) -> str:
+    """Millions of a generator's numbers, where they are known; those that need no training have none."""
+    count = provenance.get("generator", {}).get("parameters")
+    return f"{count / 1e6:.2f}" if count else ""
 
 
 def _images_of(provenance: Mapping[str, Any]) -> str:

@@ -43,6 +43,7 @@ class PosesConfig:
     estimator: str = ESTIMATORS[0]
     split: str = SPLITS[0]
     batch: int = 32  # images handed to the estimator at a time
+    recursive: bool = False  # in a plain folder: also those of the folders in it
 
     def __post_init__(self) -> None:
         if self.estimator not in ESTIMATORS:
@@ -78,6 +79,7 @@ def prepare(
     *,
     weights: Path | None = None,
     coco: Path | None = None,
+    coco_images: Path | None = None,
     device: str = "auto",
     force: bool = False,
 ) -> Job:
@@ -89,15 +91,16 @@ def prepare(
     """
     if out.suffix.lower() != ".csv":
         raise ValueError(f"--out {out}: expected the name of a .csv file")
-    images = find_images(data, config.split)
+    images = find_images(data, config.split, recursive=config.recursive)
     sizes = {image.name: glance(image) for image in images}
     if coco is None:
         estimator, given = _open_estimator(config.estimator, weights, device), None
         by = estimator.provenance
     else:
-        estimator, given = None, read_coco(coco, images)
+        estimator, given = None, read_coco(coco, images, coco_images)
         given = {name: inside(points[None], sizes[name])[0] for name, points in given.items()}
         by = {"estimator": "COCO annotations", "file_sha256": files.sha256(coco), "rule": RULE}
+        by |= {} if coco_images is None else {"images_sha256": files.sha256(coco_images)}
     checksums = {image.name: zlib.crc32(image.read_bytes()) for image in images}
     determining = {"pose_estimator": by, "images": len(images), "images_digest": _digest(checksums)}
     finished = out.exists() and not force
@@ -113,6 +116,7 @@ def run(
     *,
     weights: Path | None = None,
     coco: Path | None = None,
+    coco_images: Path | None = None,
     sheet: Path | None = None,
     device: str = "auto",
     force: bool = False,
@@ -125,7 +129,9 @@ def run(
         ValueError: see `prepare`; or an image cannot be decoded.
         Preempted: stopped by SIGTERM; what was found is saved.
     """
-    job = prepare(config, data, out, weights=weights, coco=coco, device=device, force=force)
+    job = prepare(
+        config, data, out, weights=weights, coco=coco, coco_images=coco_images, device=device, force=force
+    )  # fmt: skip
     if job.finished:
         log("already done")
     else:
@@ -142,16 +148,16 @@ def run(
     return out
 
 
-def find_images(data: Path, split: str = SPLITS[0]) -> tuple[Path, ...]:
-    """The images of a split of a data set, junk left out, or those that lie directly in a plain folder.
+def find_images(data: Path, split: str = SPLITS[0], *, recursive: bool = False) -> tuple[Path, ...]:
+    """The images of a split of a data set, junk left out, or those in a plain folder, directly or (`recursive`) below.
 
     Raises:
         ValueError: bad data, no images, a split of a plain folder, names that no annotation file can hold.
     """
-    if _is_plain(data):
+    if recursive or _is_plain(data):
         if split != "all":
             raise ValueError(f"--split {split}: {data} is a plain folder of images, without splits; leave --split out")
-        images = tuple(market1501.image_files(data))
+        images = _images_below(data) if recursive else tuple(market1501.image_files(data))
     else:
         dataset = _survey(data).usable()
         parts = {"train": dataset.train, "test": (*dataset.query, *dataset.gallery)}
@@ -239,6 +245,13 @@ def _overlay(pixels: UInt8[np.ndarray, "h w 3"], points: Points) -> UInt8[np.nda
     ground = sheets.draw_skeleton(np.full_like(points, np.nan), (height, width), SHEET_SCALE)
     enlarged = pixels.repeat(SHEET_SCALE, axis=0).repeat(SHEET_SCALE, axis=1)
     return np.where((bones != ground).any(axis=2, keepdims=True), bones, enlarged)
+
+
+def _images_below(folder: Path) -> tuple[Path, ...]:
+    if not folder.is_dir():
+        raise ValueError(f"--recursive: {folder} is no folder; leave it out")
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in market1501.IMAGE_SUFFIXES and path.is_file())
+    return tuple(sorted(found))
 
 
 def _is_plain(data: Path) -> bool:

@@ -33,17 +33,9 @@ def draw_skeleton(points: Float[np.ndarray, "18 2"], size: tuple[int, int], scal
     return canvas
 
 
-def contact_sheet(
-    rows: Sequence[Sequence[Pixels | None]],
-    titles: Sequence[str],
-    scale: int = 2,
-    groups: int = 1,
-    *,
-    labels: Sequence[str] = (),
-    head: str = "",
-) -> bytes:
-    """The PNG of a `drawn` sheet."""
-    return png(drawn(rows, titles, scale, groups, labels=labels, head=head))
+def contact_sheet(rows: Sequence[Sequence[Pixels | None]], titles: Sequence[str]) -> bytes:
+    """The PNG of a plain `drawn` sheet."""
+    return png(drawn(rows, titles))
 
 
 def drawn(
@@ -109,7 +101,7 @@ def write_sheet(
     head: str = "",
 ) -> Path:
     """Publish a contact sheet."""
-    return files.write_atomic(path, contact_sheet(rows, titles, scale, groups, labels=labels, head=head))
+    return files.write_atomic(path, png(drawn(rows, titles, scale, groups, labels=labels, head=head)))
 
 
 def _font(texts: Sequence[str], width: int, size: int) -> ImageFont.FreeTypeFont:

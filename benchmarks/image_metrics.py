@@ -1,4 +1,4 @@
-"""Seconds that FID, KID and the Inception Score take once the features are known, on one thread.
+"""Seconds that FID, KID and the Inception Score and their intervals take once the features are known, on one thread.
 
     OMP_NUM_THREADS=1 python -m benchmarks.image_metrics [--images N] [--json OUT]
 
@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from generators.metrics.frechet import frechet_distance, moments
-from generators.metrics.inception_score import inception_score
-from generators.metrics.kernel_distance import kernel_distance
+from augment.intervals import linear_interval, split_interval
+from generators.metrics.frechet import frechet_distance, frechet_influences, moments
+from generators.metrics.inception_score import divergences, inception_score
+from generators.metrics.kernel_distance import kernel_distance, kernel_influences
 
 WIDTH, CLASSES = 2048, 1008
-REAL = 12_936
+REAL, IMAGES_EACH = 12_936, 16
 
 
 def main() -> None:
@@ -46,8 +47,16 @@ def measure(count: int) -> dict[str, float]:
     other = moments(generated)
     rows["Frechet distance"] = _timed(lambda: frechet_distance(fitted, other))[0]
     rows["kernel distance, 100 subsets of 1000"] = _timed(lambda: kernel_distance(real, generated, seed=0))[0]
+    people = np.arange(count) // IMAGES_EACH
+    rows["interval of the Frechet distance"] = _timed(
+        lambda: linear_interval(0.0, frechet_influences(fitted, generated), people, 0)
+    )[0]
+    rows["interval of the kernel distance"] = _timed(
+        lambda: linear_interval(0.0, kernel_influences(real, generated, seed=0), people, 0)
+    )[0]
     logits = rng.standard_normal((count, CLASSES), dtype=np.float32)
     rows[f"Inception Score of {count} images"] = _timed(lambda: inception_score(logits))[0]
+    rows["interval of the Inception Score"] = _timed(lambda: split_interval(*divergences(logits), people, 0))[0]
     return rows
 
 

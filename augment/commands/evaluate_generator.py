@@ -23,8 +23,13 @@ METRICS = (
 )  # fmt: skip
 @click.option(
     "--images", type=options.existing("any"), metavar="X.h5|FOLDER",
-    help="Instead: a synthetic set made from DATA, or a folder of images, whose real ones are then in the folder DATA; "
-    "images of one name are a pair.",
+    help="Instead: a synthetic set made from DATA; or a folder of images, whose real ones are the images of the folder "
+    "DATA (those of one name are a pair), or the test images of a data set that their names tell (SOURCE___TARGET_vis, "
+    "SOURCE_2_TARGET_vis).",
+)  # fmt: skip
+@click.option(
+    "--panel", metavar="PLACE/COUNT",
+    help="Which of the pictures side by side in each file of that folder is generated; 5/5 in PATN's results.",
 )  # fmt: skip
 @click.option(
     "--pairs", type=options.existing(), metavar="CSV",
@@ -81,20 +86,23 @@ METRICS = (
 @click.option("--batch", default=64, show_default=True, type=click.IntRange(1), metavar="N", help="Images at a time.")
 @options.seed
 @options.device
+@click.option("--force", is_flag=True, help="Measure again what --out holds.")
+@options.dry_run
 @options.config
 @click.pass_context
 def command(
-    ctx: click.Context, data: Path, generator: Path | None, images: Path | None, pairs: Path | None, count: int | None,
-    same_camera: bool, poses: Path | None, foreign_generator: bool, save: str, metrics: tuple[str, ...],
-    require: tuple[str, ...], weights: tuple[str, ...], estimator: str, pose_weights: Path | None, reid: Path | None,
-    reid_model: str | None, reid_size: tuple[int, int] | None, form: str, out: Path | None, sheet: Path | None,
-    batch: int, seed: int, device: str,
+    ctx: click.Context, data: Path, generator: Path | None, images: Path | None, panel: str | None, pairs: Path | None,
+    count: int | None, same_camera: bool, poses: Path | None, foreign_generator: bool, save: str,
+    metrics: tuple[str, ...], require: tuple[str, ...], weights: tuple[str, ...], estimator: str,
+    pose_weights: Path | None, reid: Path | None, reid_model: str | None, reid_size: tuple[int, int] | None, form: str,
+    out: Path | None, sheet: Path | None, batch: int, seed: int, device: str, force: bool, dry_run: bool,
 ) -> None:  # fmt: skip
     """Measure the images of a generator on pairs of test images, of a synthetic set, or of a folder.
 
     Every value has its protocol, a 95 % interval over identities where there is one, and what real images reach.
     fid falls with the number of images, so compare it at equal numbers only. What lacks weights or a package is not
-    computed, and says why; nothing is ever downloaded.
+    computed, and says why; nothing is ever downloaded. Running the command again with the same --out says "already
+    done", or what differs.
 
     \b
     Example, a generator on pairs of people that it has not seen:
@@ -106,24 +114,35 @@ def command(
       augment evaluate-generator real-images --images generated-images --metrics ssim --metrics l1
 
     \b
-    Example, as the papers save and count:
+    Example, as the papers save and count, and the results of their own test scripts:
       augment evaluate-generator Market-1501 --generator runs/dptn --save jpeg --format latex
+      augment evaluate-generator Market-1501 --images results/market_PATN/test_latest/images --panel 5/5
     """
-    from augment.evaluate_generator import EvaluateGeneratorConfig, run
+    from augment.evaluate_generator import prepare, run
     from augment.image_networks import Asked
+    from augment.image_subjects import EvaluateGeneratorConfig
     from augment.metric_tables import render
 
     config = EvaluateGeneratorConfig(
         metrics, require, count, same_camera, save, foreign_generator, batch, seed
     )  # fmt: skip
     files = {name: Path(str(path)) for name, path in options.settings("--weights", weights).items()}
-    found = run(
-        config, data, generator=generator, images=images, pairs=pairs, poses=poses,
-        asked=Asked(files, estimator, pose_weights, reid, reid_model, reid_size), out=out, sheet=sheet, device=device,
-        bar=options.progress_bar, log=options.log,
-    )  # fmt: skip
-    click.echo(json.dumps(found, indent=2) if form == "json" else render(found, form))
-    lacking = [name for name in require if name in found["not_computed"]]
+    asked = Asked(files, estimator, pose_weights, reid, reid_model, reid_size)
+    if dry_run:
+        job = prepare(
+            config, data, generator=generator, images=images, pairs=pairs, poses=poses, panel=panel, asked=asked,
+            out=out, sheet=sheet, device=device, force=force, log=options.log,
+        )  # fmt: skip
+        click.echo(job)
+        not_computed = job.not_computed
+    else:
+        found = run(
+            config, data, generator=generator, images=images, pairs=pairs, poses=poses, panel=panel, asked=asked,
+            out=out, sheet=sheet, device=device, force=force, bar=options.progress_bar, log=options.log,
+        )  # fmt: skip
+        click.echo(json.dumps(found, indent=2) if form == "json" else render(found, form))
+        not_computed = found["not_computed"]
+    lacking = [name for name in require if name in not_computed]
     for name in lacking:
-        options.log(f"--require {name}: not computed: {found['not_computed'][name]}")
+        options.log(f"--require {name}: not computed: {not_computed[name]}")
     ctx.exit(1 if lacking else 0)

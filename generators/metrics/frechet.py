@@ -49,6 +49,23 @@ def frechet_distance(a: Moments, b: Moments) -> float:
     return max(0.0, float(distance))
 
 
+def frechet_influences(real: Moments, features: Float[np.ndarray, "n d"]) -> Float64[np.ndarray, " n"]:
+    """How much the distance to `real` would grow for each share of the weight that an image of `features` were given.
+
+    The derivative (the infinitesimal jackknife's; Efron, The Jackknife, 1982): with B the covariance of `features` and
+    U S V^T the decomposition of E^T F, that of tr (A B)^(1/2) by B is E U S^-1 U^T E^T / 2. Up to a constant, the same
+    for all images.
+    """
+    fitted = moments(features)
+    factor = _factor(real)
+    directions, values, _ = np.linalg.svd(factor.T @ _factor(fitted), full_matrices=False)
+    kept = values > len(values) * np.finfo(np.float64).eps * values[0]
+    centred = features.astype(np.float64) - fitted.mean
+    common = centred @ (factor @ (directions[:, kept] / np.sqrt(values[kept])))
+    squares = np.square(centred).sum(axis=1) - np.square(common).sum(axis=1)
+    return 2 * centred @ (fitted.mean - real.mean) + squares
+
+
 def _factor(fitted: Moments) -> Float64[np.ndarray, "d r"]:
     """A matrix that times its transpose is the covariance, up to directions whose variance is rounding."""
     if fitted.factor is not None:

@@ -96,7 +96,7 @@ def test_what_is_refused(images, tmp_path):
     refused(write(tmp_path, [], categories=halpe), images, "its joints are nose, left_eye.* expected COCO's 17")
     Image.new("RGB", (WIDTH, 2 * HEIGHT)).save(images[0])
     refused(write(tmp_path, []), images, r"a\.png is annotated at 40x20 \(height x width\), the image is 80x20")
-    for content in ([], {"images": []}, {"images": {}, "annotations": []}):
+    for content in (5, {"images": []}, {"images": {}, "annotations": []}):
         path.write_text(json.dumps(content))
         refused(path, images, "expected COCO's lists `images` and `annotations`")
     path.write_text("no json")
@@ -134,3 +134,24 @@ def test_a_malformed_entry_is_named(images, tmp_path, changed, words):
     path = tmp_path / "persons.json"
     path.write_text(json.dumps({"images": [IMAGE], "annotations": TWO} | changed))
     refused(path, images, f"^{re.escape(f'{path}: {words}')}[^\n]*$")
+
+
+def test_the_results_of_a_detector_are_of_the_images_of_another_file(images, tmp_path):
+    listing = write(tmp_path, [])
+    results = tmp_path / "results.json"
+    worse, better = joints(1, scale=1.5), joints(2)
+    entries = [person(10, worse, score=0.3), person(10, better, score=0.8), person(99, worse, score=1.0)]
+    results.write_text(json.dumps(entries))
+    found = read_coco(results, images, listing)
+    assert found.keys() == {"a.png", "b.png"}
+    np.testing.assert_array_equal(found["a.png"], expected(better))
+    assert np.isnan(found["b.png"]).all()
+    with pytest.raises(ValueError, match=r"results\.json: a detector's results, .* as --coco-images"):
+        read_coco(results, images)
+    with pytest.raises(ValueError, match=r"persons\.json: lists its images itself; leave --coco-images out"):
+        read_coco(listing, images, listing)
+    with pytest.raises(ValueError, match=r"results\.json: expected COCO's list `images`"):
+        read_coco(results, images, results)
+    results.write_text(json.dumps(entries[2:]))
+    with pytest.raises(ValueError, match=r"results\.json: none of its images \(99\) is numbered in .*persons\.json"):
+        read_coco(results, images, listing)

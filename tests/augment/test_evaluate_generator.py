@@ -14,10 +14,11 @@ from augment import files, image_networks, synthesize, train_reid
 from augment.data import keypoints
 from augment.data.images import read_image
 from augment.data.read import read_data
-from augment.evaluate_generator import EvaluateGeneratorConfig, run
+from augment.evaluate_generator import run
 from augment.image_metrics import METRICS, PIXEL
 from augment.image_networks import Asked
 from augment.image_pairs import choose_pairs
+from augment.image_subjects import EvaluateGeneratorConfig
 from augment.pose_estimation import provenance_path
 from generators import checkpoint
 from generators.metrics.pckh import pckh
@@ -266,7 +267,9 @@ def test_identity_by_a_re_id_run(pedestrians, tmp_path):
     assert said["trained_on_this_data"]
     assert found["provenance"]["notes"] == []
     assert said["weights_sha256"] == files.sha256(tmp_path / "reid" / "checkpoint.safetensors")
-    weights = Asked(reid=tmp_path / "reid" / "checkpoint.safetensors")
+    assert (said["epoch"], said["epochs"], said["height"], said["width"]) == (1, 1, 32, 16)
+    shutil.copy(tmp_path / "reid" / "checkpoint.safetensors", tmp_path / "weights.safetensors")
+    weights = Asked(reid=tmp_path / "weights.safetensors")
     found = run(config, pedestrians, generator=Path("copy"), asked=weights, device="cpu")
     assert found["metrics"]["identity_similarity"]["value"] == copied["value"]
     assert "unknown what it was trained on" in found["provenance"]["notes"][0]

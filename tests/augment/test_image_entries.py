@@ -9,9 +9,10 @@ from augment.coverage import evenness
 from augment.data.records import Record
 from augment.image_entries import Measured, TooFew, entry, unequal_floors
 from augment.image_pairs import Compared
-from augment.image_passes import LOGITS, REAL_PAIRS
+from augment.image_passes import LOGITS, of_source
+from augment.intervals import linear_interval
 from augment.policies import cluster_poses
-from generators.metrics.frechet import frechet_distance, moments
+from generators.metrics.frechet import frechet_distance, frechet_influences, moments
 from generators.metrics.inception_score import inception_score
 from tests.posing import posed
 
@@ -61,10 +62,21 @@ def test_pckh_is_a_ratio_of_sums_and_its_floor_that_of_real_images():
 
 
 def test_identity_has_the_similarity_of_two_real_images_beside_it():
-    columns = {"identity_similarity": np.asarray([0.5, 0.7]), REAL_PAIRS: np.asarray([0.9, np.nan])}
+    columns = {
+        "identity_similarity": np.asarray([0.5, 0.7]),
+        of_source("identity_similarity"): np.asarray([0.9, np.nan]),
+    }
     found = entry("identity_similarity", measured([1, 2], columns))
     assert found["value"] == pytest.approx(0.6)
     assert found["floor"] == {"value": 0.9, "n": 1, "of": "source and true image"}
+
+
+@pytest.mark.parametrize("name", ["ssim", "ssim_standard", "ssim_pg2", "mask_ssim", "ssim_in_mask", "l1", "lpips"])
+def test_comparisons_have_that_of_source_and_true_image_beside_them(name):
+    columns = {name: np.asarray([0.5, 0.7, np.nan]), of_source(name): np.asarray([0.2, 0.3, np.nan])}
+    found = entry(name, measured([1, 2, 3], columns))
+    assert found["floor"] == {"value": pytest.approx(0.25), "n": 2, "of": "source and true image"}
+    assert "floor" not in entry(name, measured([1, 2, 3], {name: columns[name]}))
 
 
 def test_fid_and_its_floor():
@@ -73,12 +85,16 @@ def test_fid_and_its_floor():
     found = entry("fid", measured(range(20), *columns))
     assert found["value"] == pytest.approx(frechet_distance(moments(real), moments(generated)))
     assert found["floor"]["value"] == pytest.approx(frechet_distance(moments(real), moments(other)))
-    assert (found["n"], found["real_n"], found["low"]) == (20, 30, None)
+    assert (found["n"], found["real_n"], found["identities"]) == (20, 30, 20)
+    assert found["low"] < found["value"] < found["high"]
+    influences = frechet_influences(moments(real), generated)
+    assert (found["low"], found["high"]) == linear_interval(found["value"], influences, np.arange(20), 0)
     assert (found["floor"]["n"], found["floor"]["real_n"]) == (15, 30)
     assert found["floor"]["value"] < found["value"]
     kid = entry("kid", measured(range(20), *columns))
     assert (kid["subset_size"], kid["floor"]["subset_size"]) == (20, 15)
     assert kid["floor"]["value"] < kid["value"]
+    assert kid["low"] < kid["value"] < kid["high"]
     assert kid["sd"] == pytest.approx(0, abs=1e-9) or kid["sd"] > 0
 
 
@@ -109,6 +125,7 @@ def test_fid_gfla_drops_the_last_partial_batch():
     generated, real = features(0, 70), features(1, 64)
     columns = [{"inception-torchvision": each} for each in (generated, real, real)]
     found = entry("fid_gfla", measured(range(70), *columns))
+    assert found["identities"] == 64
     assert found["value"] == pytest.approx(frechet_distance(moments(real), moments(generated[:64])))
 
 
@@ -124,6 +141,8 @@ def test_inception_score_in_the_order_of_the_images():
     found = entry("inception_score", measured(range(40), {LOGITS: logits}, other={LOGITS: logits[::2]}))
     value, sd = inception_score(logits)
     assert (found["value"], found["sd"], found["n"]) == (value, sd, 40)
+    assert found["identities"] == 40
+    assert found["low"] < value < found["high"]
     assert found["floor"] == {"value": inception_score(logits[::2])[0], "sd": inception_score(logits[::2])[1], "n": 20,
                               "of": "real images"}  # fmt: skip
 

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from augment.commands import evaluate_generator as command
-from augment.image_metrics import METRICS, PIXEL, networks_of, pixel_columns, require_known
+from augment.image_folders import of_folders
+from augment.image_metrics import METRICS, PIXEL, body_mask, networks_of, pixel_columns, require_known
 from augment.image_networks import Networks
-from augment.image_pairs import Compared, of_folders
-from augment.image_passes import LOGITS, MASKED_LOGITS, Passes
+from augment.image_pairs import Compared
+from augment.image_passes import LOGITS, MASKED_LOGITS, Passes, of_source
 from augment.image_saving import saved
 from augment.sheets import png
 from generators.metrics.masks import patn_body_mask
@@ -44,7 +45,8 @@ def test_pixel_columns_take_the_generated_image_first():
 def test_equal_images_are_best_in_every_pixel_metric():
     images = noise(2)
     poses = np.stack([pose(0, 0.3, (16, 12)), pose(1, 0.3, (16, 12))])
-    found = pixel_columns(PIXEL, images, images, poses, CPU)
+    mask = body_mask(PIXEL, poses, (32, 24), CPU)
+    found = pixel_columns(PIXEL, images, images, mask, CPU)
     assert set(found) == set(PIXEL)
     assert {name: values.tolist() for name, values in found.items() if name in ("psnr", "l1")} == {
         "psnr": [np.inf] * 2,
@@ -123,7 +125,7 @@ def test_identity_is_compared_with_the_true_image_and_two_real_ones_with_each_ot
         return (one * two).sum(axis=1) / np.linalg.norm(one, axis=1) / np.linalg.norm(two, axis=1)
 
     np.testing.assert_allclose(found["identity_similarity"], cosine(noise(3, 1), noise(3)))
-    np.testing.assert_allclose(found["identity similarity of real pairs"], cosine(noise(3, 2), noise(3)))
+    np.testing.assert_allclose(found[of_source("identity_similarity")], cosine(noise(3, 2), noise(3)))
 
 
 def test_pckh_rounds_what_was_found(tmp_path):

@@ -27,7 +27,9 @@ def folder(pedestrians, tmp_path):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--poses", "points.csv"), "two folders are compared without key points; leave it out"),
+        (("--panel", "6/5"), "expected PLACE/COUNT, such as 5/5 for the last of five"),
+        (("--panel", "last"), "expected PLACE/COUNT, such as 5/5 for the last of five"),
+        (("--panel", "5/5"), "is 64 pixels wide, no multiple of 5; count its panels again"),
         (("--weights", "alexnet=weights.pth"), "alexnet: no metric asked for needs it (l1); leave it out, or ask for "),
         (("--weights", "inception=weights.pth"), "or ask for fid or kid or inception_score or mask_is with --metrics"),
         (("--pose-weights", "weights.pth"), "or ask for pckh or detection_score with --metrics"),

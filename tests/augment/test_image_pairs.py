@@ -1,7 +1,6 @@
 """What is compared: lists and random pairs of test people, a synthetic set's truth, folders paired by name."""
 
 import dataclasses
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +11,7 @@ from augment import synthesize
 from augment.data import keypoints
 from augment.data.images import read_image
 from augment.data.read import read_data
-from augment.image_pairs import IMAGES, SOME_KNOWN, choose_pairs, of_folders, of_generator, of_set
-from augment.sheets import png
+from augment.image_pairs import choose_pairs, of_generator, of_set
 from augment.store import Reader
 from generators import checkpoint
 
@@ -166,70 +164,3 @@ def test_the_pose_of_the_source_makes_no_true_image(dataset, points, pedestrians
     assert compared.notes[1] == (
         f"{len(compared)} rows have the pose of their own source, which is no true image: not compared"
     )
-
-
-def test_folders_are_paired_by_name(dataset, tmp_path):
-    real, made = tmp_path / "real", tmp_path / "made"
-    for folder in (real, made):
-        folder.mkdir()
-    records = dataset.train[:4]
-    for record in records[:3]:
-        shutil.copy(record.path, real)
-    for index, record in enumerate(records[1:]):
-        (made / f"{record.path.stem}.png").write_bytes(png(np.full((128, 64, 3), index, np.uint8)))
-    compared = of_folders(real, made)
-    assert compared.paired.tolist() == [True, True, False]
-    assert compared.people.tolist() == [record.pid for record in records[1:]]
-    np.testing.assert_array_equal(compared.true(np.asarray([1])), read_image(records[2].path)[None])
-    assert (compared.generated(np.arange(3)) == np.arange(3)[:, None, None, None]).all()
-    assert compared.notes == ("1 of 3 generated images have no real one of that name",)
-    with pytest.raises(ValueError, match=r"--images: .*nowhere is no folder that holds images itself"):
-        of_folders(real, tmp_path / "nowhere")
-
-
-def folder(path, **colours):
-    """A folder of grey images: name (with __ for the dot) and grey level."""
-    path.mkdir()
-    for name, level in colours.items():
-        (path / name.replace("__", ".")).write_bytes(png(np.full((8, 4, 3), level, np.uint8)))
-    return path
-
-
-def test_the_exact_name_comes_before_the_stem(tmp_path):
-    real = folder(tmp_path / "real", a__jpg=1, a__png=2, b__jpg=3)
-    made = folder(tmp_path / "made", a__jpg=10, a__png=20, b__png=30)
-    compared = of_folders(real, made)
-    assert compared.true(np.arange(3))[:, 0, 0, 0].tolist() == [1, 2, 3]
-    unclear = folder(tmp_path / "unclear", a__jpeg=10)
-    with pytest.raises(ValueError, match=r"DATA: a\.jpg and a\.png could both be the true image of a\.jpeg"):
-        of_folders(real, unclear)
-    twice = folder(tmp_path / "twice", b__jpg=1, b__png=2)
-    with pytest.raises(ValueError, match=r"--images: b\.jpg and b\.png could both be generated for b\.jpg"):
-        of_folders(real, twice)
-
-
-def test_each_unknown_person_of_a_folder_stands_alone(tmp_path):
-    names = ("0001_c1_1__png", "0000_c1_1__png", "0001_c2_1__png", "0000_c2_1__png", "somebody__png")
-    made = folder(tmp_path / "made", **dict.fromkeys(names, 1))
-    compared = of_folders(made, made)
-    assert compared.unit == SOME_KNOWN
-    people = dict(zip(sorted(names), compared.people.tolist(), strict=True))
-    assert people["0001_c1_1__png"] == people["0001_c2_1__png"] == 1
-    assert len(set(people.values())) == 4
-    assert compared.notes == (
-        "3 of 5 generated images show nobody known: intervals resample each of them on its own, and the others by "
-        "identity",
-    )
-    nobody = folder(tmp_path / "nobody", **dict.fromkeys(names[1::2], 1))
-    assert (of_folders(nobody, nobody).unit, of_folders(nobody, nobody).notes) == (IMAGES, ())
-
-
-def test_folders_of_two_sizes(tmp_path):
-    small, large = folder(tmp_path / "small", a__png=1), tmp_path / "large"
-    large.mkdir()
-    (large / "a.png").write_bytes(png(np.zeros((16, 8, 3), np.uint8)))
-    with pytest.raises(ValueError, match=r"its images are 8x4, those of .*large 16x8 .*resize one of the folders"):
-        of_folders(large, small)
-    (large / "b.png").write_bytes(png(np.zeros((8, 4, 3), np.uint8)))
-    with pytest.raises(ValueError, match=r"DATA .*large: a\.png is 16x8, b\.png is 8x4"):
-        of_folders(large, small)

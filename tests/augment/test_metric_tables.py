@@ -15,7 +15,7 @@ def results(size=(128, 64), **values):
         "not_computed": {"fid": "weights missing, put x_y at z"},
         "provenance": {
             "size": [*size],
-            "generator": {"model": "dptn"},
+            "generator": {"model": "dptn", "parameters": 9_794_371},
             "compared": {"pairs": "9 random pairs"},
             "data": "held",
             "notes": [],
@@ -40,9 +40,28 @@ def test_published_rows_stand_beside_ours_and_say_so():
     found = beside_published({"mine": results(ssim=0.3, fid_gfla=20.5)}, "markdown").splitlines()
     assert found[0] == f"*{LABEL}; mine: 9 random pairs, of the data held*"
     assert "other pairs, weights" in LABEL
-    assert "| DPTN | 0.2854 | 0.2711 | 18.99 |  |  |  |" in found
-    assert found[-1] == "| mine | 0.3000 |  | 20.50 |  |  |  |"
+    assert "| DPTN | 9.79 | 0.2854 |  | 0.2711 | 18.99 |  |  |  |" in found
+    assert found[-1] == "| mine | 9.79 | 0.3000 |  |  | 20.50 |  |  |  |"
     assert len(found) == 2 + 2 + len(PUBLISHED) + 1
+
+
+def test_the_own_figures_of_papers_stand_under_the_metric_that_they_are_of():
+    """PG2's is of its own protocol; PATN's paper prints more than its released weights reach."""
+    rows = {row.method: row for row in PUBLISHED}
+    assert (rows["PG2, its paper"].ssim, rows["PG2, its paper"].ssim_pg2) == ("", "0.253")
+    ours = beside_published({"copy": results(ssim_pg2=0.2)}, "markdown").splitlines()
+    assert ours[-1] == "| copy | 9.79 |  | 0.2000 |  |  |  |  |  |"
+    assert "| PATN, its paper | 41.36 | 0.311 |  |  |  |  |  |  |" in ours
+
+
+def test_what_has_no_parameters_shows_none():
+    found = results(ssim=0.3)
+    for generator in ({"model": "copy", "parameters": 0}, {"model": "copy"}):
+        found["provenance"]["generator"] = generator
+        assert beside_published({"copy": found}, "markdown").splitlines()[-1].startswith("| copy |  | 0.3000 |")
+    found["provenance"] |= {"results": "images"}
+    del found["provenance"]["generator"]
+    assert "| this evaluation |  | 0.3000 |" in render(found, "markdown")
 
 
 @pytest.mark.parametrize("found", [results((256, 176), ssim=0.3), results(psnr=14.0)])
@@ -86,7 +105,7 @@ def test_latex_is_escaped_and_aligned():
     assert r"mask\_ssim & higher & 0.7500 &  & 1,200 &  & patn \\" in text
     assert "% fid: not computed" in text
     for row in (line for line in text.splitlines() if line.endswith(r"\\")):
-        assert row.count(" & ") in (6, len(COMPARED))
+        assert row.count(" & ") in (6, len(COMPARED) + 1)
 
 
 def test_several_evaluations_side_by_side():

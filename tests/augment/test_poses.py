@@ -60,6 +60,23 @@ def test_a_folder_of_images_of_several_sizes(folder, weights, tmp_path):
     assert out.read_text() == alone(images, weights)
 
 
+def test_a_folder_of_folders(folder, weights, tmp_path):
+    """All images below it, by file name alone, which may therefore be there once only."""
+    images = sorted(folder.glob("*.jpg"))
+    for number, image in enumerate(images):
+        (folder / f"{number % 2}" / "deep").mkdir(parents=True, exist_ok=True)
+        image.rename(folder / f"{number % 2}" / "deep" / image.name)
+    below = find_images(folder, recursive=True)
+    assert sorted(image.name for image in below) == [image.name for image in images]
+    out = run(PosesConfig(batch=4, recursive=True), folder, tmp_path / "poses.csv", weights=weights)
+    assert read_annotation(out).keys() == {image.name for image in images}
+    shutil.copy(below[0], folder / "1")
+    with pytest.raises(ValueError, match=f"2 images are named {below[0].name}"):
+        find_images(folder, recursive=True)
+    with pytest.raises(ValueError, match=r"--recursive: .* is no folder"):
+        find_images(tmp_path / "poses.csv", recursive=True)
+
+
 def test_images_that_cannot_be_annotated(folder, weights, pedestrians, tmp_path):
     image = min(folder.glob("*.jpg"))
 

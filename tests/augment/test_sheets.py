@@ -1,21 +1,13 @@
 """Contact sheets: where images stand, and that texts fit into the space above them."""
 
-import io
-
 import numpy as np
 import pytest
-from PIL import Image
 
 from augment import sheets
 
 
 def cell(value, size=(16, 8)):
     return np.full((*size, 3), value, np.uint8)
-
-
-def opened(data):
-    with Image.open(io.BytesIO(data)) as sheet:
-        return np.asarray(sheet)
 
 
 def columns_with_ink(pixels):
@@ -25,7 +17,7 @@ def columns_with_ink(pixels):
 @pytest.mark.parametrize("texts", [{}, {"labels": ["a", "b", "c"]}, {"labels": ["a", "b", "c"], "head": "policy"}])
 def test_every_image_is_there_whole_and_once(texts):
     rows = [(cell(10 + row), cell(110 + row) if row else None) for row in range(3)]
-    sheet = opened(sheets.contact_sheet(rows, ("x", "y"), groups=2, **texts))
+    sheet = sheets.drawn(rows, ("x", "y"), groups=2, **texts)
     for row in range(3):
         for value, there in ((10 + row, True), (110 + row, row > 0)):
             places = np.argwhere((sheet == value).all(axis=2))
@@ -40,7 +32,7 @@ def test_every_image_is_there_whole_and_once(texts):
 def test_labels_stand_above_their_rows_and_the_head_above_all():
     rows = [(cell(255, (64, 64)),), (cell(255, (64, 64)),)]
     bare, labelled, headed = (
-        opened(sheets.contact_sheet(rows, [""], **texts))
+        sheets.drawn(rows, [""], **texts)
         for texts in ({}, {"labels": ["", "second"]}, {"labels": ["", "second"], "head": "policy"})
     )
     assert not (bare < 128).any(), "white on white"
@@ -56,7 +48,7 @@ def test_titles_are_as_large_as_their_columns_allow(width):
     rows = [(cell(255, (2 * width, width)),) * 2]
     heights = {}
     for titles in (("i", ""), ("target pose", ""), ("target pose of somebody", "")):
-        sheet = opened(sheets.contact_sheet(rows, titles))
+        sheet = sheets.drawn(rows, titles)
         ink = columns_with_ink(sheet)
         assert ink[0] >= sheets.GAP
         assert ink[-1] < sheets.GAP + 2 * width, "into the next column"
@@ -67,4 +59,4 @@ def test_titles_are_as_large_as_their_columns_allow(width):
 
 def test_as_many_labels_as_rows():
     with pytest.raises(AssertionError, match="1 rows, 2 labels"):
-        sheets.contact_sheet([(cell(0),)], ["x"], labels=["a", "b"])
+        sheets.drawn([(cell(0),)], ["x"], labels=["a", "b"])

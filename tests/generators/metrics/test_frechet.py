@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from generators.metrics.frechet import Moments, frechet_distance, moments
+from generators.metrics.frechet import Moments, frechet_distance, frechet_influences, moments
 from tests.reference.set_metrics import frechet
 
 
@@ -98,3 +98,35 @@ def test_few_images_are_their_own_factor_and_need_no_decomposition_of_their_cova
     monkeypatch.setattr(np.linalg, "eigh", lambda matrix: decomposed.append(1) or decompose(matrix))
     assert frechet_distance(a, b) == found
     assert len(decomposed) == (count >= 12) + (other >= 12)
+
+
+def weighted(features, weights):
+    """Moments of images that count as often as their weights say."""
+    share = weights / weights.sum()
+    mean = share @ features
+    centred = features - mean
+    return Moments(mean, centred.T @ (centred * share[:, None]), len(features))
+
+
+def test_influences_are_the_derivative_by_the_weight_of_each_image():
+    real, features = moments(sample(60)), sample(80, seed=1, shift=0.4)
+    found = frechet_influences(real, features)
+    step, slopes = 1e-4, []
+    for index in range(len(features)):
+        ends = []
+        for sign in (1, -1):
+            weights = np.ones(len(features))
+            weights[index] += sign * step
+            ends.append(frechet_distance(real, weighted(features, weights)))
+        slopes.append((ends[0] - ends[1]) / (2 * step) * len(features))
+    scale = np.abs(slopes).max()
+    np.testing.assert_allclose(found - found.mean(), np.asarray(slopes) - np.mean(slopes), atol=0.03 * scale)
+    assert np.corrcoef(found, slopes)[0, 1] > 0.999
+
+
+def test_a_shift_is_felt_where_it_points_to():
+    """Of equal covariances the distance is that of the means alone: twice the shift times the image's deviation."""
+    features = sample(500)
+    found = frechet_influences(moments(features - 0.5), features)
+    expected = 2 * (features - features.mean(axis=0)) @ np.full(12, 0.5)
+    np.testing.assert_allclose(found, expected, atol=1e-8)

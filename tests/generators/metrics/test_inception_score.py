@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from generators.metrics.inception_score import inception_score
+from generators.metrics.inception_score import divergences, inception_score
 from tests.reference.set_metrics import inception_score as slow
 
 
@@ -64,3 +64,12 @@ def test_what_is_added_to_all_logits_of_an_image_does_not_count_and_nothing_over
 def test_too_few_images():
     with pytest.raises(ValueError, match="9 images cannot be cut into 10 splits"):
         inception_score(logits(9))
+
+
+def test_the_score_is_that_of_the_divergences_of_its_splits():
+    values = logits(23)
+    each, split = divergences(values, 4)
+    assert np.bincount(split).tolist() == [5, 6, 6, 6]
+    assert (np.diff(split) >= 0).all()
+    scores = [math.exp(each[split == number].mean()) for number in range(4)]
+    assert inception_score(values, 4) == pytest.approx((np.mean(scores), np.std(scores)))

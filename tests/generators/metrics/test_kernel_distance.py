@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from generators.metrics.kernel_distance import kernel_distance
+from generators.metrics.kernel_distance import kernel_distance, kernel_influences
 from tests.reference.set_metrics import discrepancy
 
 
@@ -65,3 +65,33 @@ def test_single_precision_features_lose_nothing_on_the_way():
 def test_too_few_images():
     with pytest.raises(ValueError, match="30 and 10 images hold no subsets of 20"):
         kernel_distance(sample(30), sample(10), size=20, seed=0)
+
+
+def test_influences_are_the_derivative_by_the_weight_of_each_image():
+    """Of the estimate as a double loop over different images, weighted."""
+    real, generated = sample(15), sample(12, seed=1, shift=0.5)
+    kernel = (generated @ generated.T / 6 + 1) ** 3
+    np.fill_diagonal(kernel, 0)
+    across = ((generated @ real.T / 6 + 1) ** 3).mean(axis=1)
+
+    def estimate(weights):
+        pairs = np.outer(weights, weights)
+        np.fill_diagonal(pairs, 0)
+        return (pairs * kernel).sum() / pairs.sum() - 2 * weights @ across / weights.sum()
+
+    slopes = []
+    for index in range(12):
+        step = np.zeros(12)
+        step[index] = 1e-5
+        slopes.append((estimate(1 + step) - estimate(1 - step)) / 2e-5 * 12)
+    found = kernel_influences(real, generated, seed=0)
+    np.testing.assert_allclose(found - found.mean(), np.asarray(slopes) - np.mean(slopes), rtol=1e-5)
+
+
+def test_influences_of_a_sample_are_near_those_of_all_in_any_blocks(monkeypatch):
+    real, generated = sample(700), sample(600, seed=1, shift=0.5)
+    whole = kernel_influences(real, generated, seed=0)
+    some = kernel_influences(real, generated, most=300, seed=0)
+    assert np.corrcoef(whole, some)[0, 1] > 0.98
+    monkeypatch.setattr("generators.metrics.kernel_distance.BLOCK", 64)
+    np.testing.assert_allclose(kernel_influences(real, generated, seed=0), whole, rtol=1e-10)
