@@ -1,9 +1,9 @@
 """Studies whose commands take no time: a stand-in for `augment` that behaves as its options say, and forks to run it.
 
-The words after a unit's usual ones are read by the stand-in: --sleep S, --code N (its exit code), --unless FILE (then
---code counts only while FILE is absent), --count FILE (a line for each start), --obeys (SIGTERM ends it with 75, or
---leaves-with N, and a note of how far it came, from which it goes on), --signal N (it kills itself so, once), --leaves
-nothing.
+The words after a unit's usual ones are read by the stand-in: --sleep S, --awaits FILE, --code N (its exit code),
+--unless FILE (then --code counts only while FILE is absent), --count FILE (a line for each start), --obeys (SIGTERM
+ends it with 75, or --leaves-with N, and a note of how far it came, from which it goes on), --signal N (it kills itself
+so, once), --leaves nothing.
 """
 
 import json
@@ -54,6 +54,8 @@ for step in range(reached, steps):
     if told:
         print("saved", flush=True)
         sys.exit(int(values.get("--leaves-with", 75)))
+while "--awaits" in values and not Path(values["--awaits"]).exists():
+    time.sleep(0.02)
 once = folder / "signalled"
 if "--signal" in values and not once.exists():
     once.touch()
@@ -62,7 +64,7 @@ if "--code" in values and not ("--unless" in values and Path(values["--unless"])
     print("going wrong\rbadly", file=sys.stderr)
     sys.exit(int(values["--code"]))
 if values.get("--leaves") != "nothing":
-    behaviour = {"--leaves-with", "--sleep", "--count", "--unless", "--obeys", "--signal", "--code"}
+    behaviour = {"--awaits", "--leaves-with", "--sleep", "--count", "--unless", "--obeys", "--signal", "--code"}
     kept = [w for p, w in enumerate(words) if w not in behaviour and (not p or words[p - 1] not in behaviour)]
     read = {w: Path(w).read_bytes().hex() for w in kept if Path(w).is_file()}
     text = json.dumps({"mAP": int(hashlib.sha256(repr((kept, read)).encode()).hexdigest()[:4], 16) / 2**17})

@@ -49,6 +49,15 @@ def test_contradicting_provenance_names_the_keys_nested_ones_too():
         audit.require_same("x.h5", {}, {"digest": "0"}, "remake it")
 
 
+def test_a_check_says_what_was_found_or_what_is_wrong():
+    def wrong():
+        raise ValueError("one\n  two")
+
+    assert audit.checked("x", lambda: "fine") == audit.Check("x", True, "fine")
+    assert audit.checked("x", wrong) == audit.Check("x", False, "one two")
+    assert not audit.checked("x", lambda: Path("nowhere/at/all").read_text()).passed
+
+
 def test_names_of_test_images_among_poses_are_refused():
     found = dataset([2, 4], [1], [3, DISTRACTOR])
     audit.require_no_test_images(["0002_c1_0.jpg", "somewhere-else.jpg"], found, "--poses x.csv")
