@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("demo", "Run the whole chain on procedural pedestrians and write a report."),
     "make-data": ("make_data", "Make procedural pedestrians in Market-1501's layout."),
     "check": ("check", "Validate a Market-1501 root or a CSV manifest."),
+    "subset": ("subset", "Keep a share of a data set's training images."),
     "poses": ("poses", "Find the key points of persons, in PATN's format."),
     "train-generator": ("train_generator", "Train a pose-transfer generator."),
     "import-checkpoint": ("import_checkpoint", "Import a generator that its authors trained."),
@@ -34,6 +35,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "filter": ("filter", "Select images of a set by their scores, with a control."),
     "train-reid": ("train_reid", "Train a torchreid model on real, or real and synthetic, images."),
     "evaluate-reid": ("evaluate_reid", "Rank a gallery with a trained network: mAP, CMC, mINP."),
+    "ablate": ("ablate", "Run a study: trials, statistics, report."),
+    "report": ("report", "Write the page and tables of a study."),
     "doctor": ("doctor", "Show versions, devices and weights, with remedies for what is missing."),
 }
 

@@ -1,23 +1,36 @@
-"""Stage: one self-contained HTML page that says what the augmentation did."""
+"""Stage: the page of a few trials against one baseline, such as the demo's; that of a study is study_report's."""
 
-import base64
-import io
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import jinja2
-from markupsafe import Markup
-
-from augment import files
+from augment import files, report_page, report_plots
 from augment.comparison import Difference, compare
+from augment.report_page import Facts, Page, Picture, Plots, Section
+from augment.report_plots import require_plotting
+from augment.report_tables import Cell, Column, Table, count, number, text
+
+__all__ = ["Sheet", "Trial", "compare_arms", "headline", "require_plotting", "run", "table"]
 
 MEASURES = {"ap": "mAP", "rank1": "rank-1"}
 RANKS = ("1", "5", "10", "20")
-MEDIA = {".png": "image/png", ".jpg": "image/jpeg"}  # of a sheet, by its suffix
+TRIALS = (
+    Column("training data", ("arm",), facet=True),
+    Column("seed", ("seed",)),
+    Column("mAP, %", ("mAP",)),
+    *(Column(f"rank-{rank}, %", (f"rank{rank}",)) for rank in RANKS),
+    Column("images seen", ("images_seen",)),
+)
+DIFFERENCES = (
+    Column("training data", ("arm",)),
+    Column("measure", ("measure",)),
+    Column("difference", ("difference",)),
+    Column("95 % interval", ("low", "high")),
+    Column("of each seed", ("per_seed",)),
+    Column("SD over seeds", ("sd",)),
+)
 
 
 @dataclass(frozen=True)
@@ -54,20 +67,19 @@ def run(
         ValueError: arms that cannot be paired, or matplotlib is absent.
     """
     differences = compare_arms(trials, baseline)
-    template = resources.files("augment").joinpath("templates/report.html").read_text(encoding="utf-8")
-    page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(template).render(
-        title=title,
-        headline=headline(differences, baseline),
-        note=note,
-        baseline=baseline,
-        seeds=len({trial.seed for trial in trials}),
-        trials=[_row(trial) for trial in trials],
-        differences=[{"arm": arm, "measure": measure, **vars(found)} for (arm, measure), found in differences.items()],
-        plot=Markup(_plot(differences)),
-        sheets=[vars(sheet) | {"source": _embedded(sheet.path)} for sheet in sheets],
-        provenance=provenance or {},
-    )  # fmt: skip
-    return files.write_atomic(out, page.encode())
+    said = headline(differences, baseline)
+    gains = {f"{arm} − {baseline}, {measure}": found for (arm, measure), found in differences.items()}
+    caption = f"Difference to {baseline}: mean (diamond) with its 95 % interval (line) and each seed (dots)."
+    plot = report_plots.gains(gains, "gains", f"Differences to {baseline}. {said}", caption)
+    facts = {name: str(value) for name, value in (provenance or {}).items()}
+    sections = [
+        Section("Results", (_trials(trials),)),
+        Section(f"Differences to {baseline}", (_differences(differences), Plots((plot,)))),
+        *(Section(sheet.title, (Picture(sheet.path, sheet.title, sheet.caption),)) for sheet in sheets),
+        Section("Provenance", (Facts(facts),)),
+    ]
+    page = Page(title, said, (note,) if note else (), tuple(sections))
+    return files.write_atomic(out, report_page.render(page))
 
 
 def compare_arms(trials: Sequence[Trial], baseline: str) -> dict[tuple[str, str], Difference]:
@@ -126,52 +138,26 @@ def _mean_sd(values: Sequence[float]) -> str:
     return f"{100 * statistics.mean(values):.1f}{spread}"
 
 
-def _row(trial: Trial) -> dict[str, Any]:
-    found = trial.results
-    cmc = [found["cmc"][rank] for rank in RANKS]
-    return {"arm": trial.arm, "seed": trial.seed, "mAP": found["mAP"], "cmc": cmc, "images_seen": found["images_seen"]}
+def _trials(trials: Sequence[Trial]) -> Table:
+    rows = []
+    for trial in trials:
+        found = trial.results
+        scores = [number(100 * value, ".1f") for value in (found["mAP"], *(found["cmc"][rank] for rank in RANKS))]
+        rows.append((text(trial.arm), count(trial.seed), *scores, count(found["images_seen"])))
+    return Table("trials", "Trials", TRIALS, tuple(rows))
 
 
-def _embedded(path: Path) -> str:
-    """A picture as part of the page itself."""
-    return f"data:{MEDIA[path.suffix]};base64,{base64.b64encode(path.read_bytes()).decode()}"
-
-
-def require_plotting() -> None:
-    """Say at the start, not after an hour, that plots cannot be drawn.
-
-    Raises:
-        ValueError: matplotlib is absent.
-    """
-    try:
-        import matplotlib as _  # noqa: F401 (only whether it is there)
-    except ImportError:
-        raise ValueError("the report needs matplotlib: pip install 'reid-augment[report]'") from None
-
-
-def _plot(differences: Mapping[tuple[str, str], Difference]) -> str:
-    """An SVG of every difference with its interval."""
-    require_plotting()
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 0.7 + 0.5 * len(differences)), layout="constrained")
-    axes = figure.subplots()
-    for row, found in enumerate(differences.values()):
-        axes.plot([100 * found.low, 100 * found.high], [row, row], color="#2f6fb3", linewidth=2)
-        axes.plot(
-            [100 * value for value in found.per_seed],
-            [row] * len(found.per_seed),
-            "o",
-            color="#c26a1a",
-            markersize=5,
-            zorder=3,
-        )
-        axes.plot([100 * found.mean], [row], "D", color="#2f6fb3")
-    axes.axvline(0, color="#57606a", linewidth=1, linestyle="--")
-    axes.set_yticks(range(len(differences)), [f"{arm}, {measure}" for arm, measure in differences])
-    axes.margins(y=0.4)
-    axes.invert_yaxis()
-    axes.set_xlabel("percentage points")
-    text = io.StringIO()
-    figure.savefig(text, format="svg", metadata={"Date": None})
-    return text.getvalue()[text.getvalue().index("<svg") :]
+def _differences(differences: Mapping[tuple[str, str], Difference]) -> Table:
+    rows, seeds = [], 0
+    for (arm, measure), found in differences.items():
+        seeds = len(found.per_seed)
+        mean, low, high = 100 * found.mean, 100 * found.low, 100 * found.high
+        each = ", ".join(f"{100 * value:+.1f}" for value in found.per_seed)
+        spread = number(None if found.sd is None else 100 * found.sd, ".1f")
+        bounds = Cell(f"{low:+.1f} to {high:+.1f}", (low, high))
+        rows.append((text(arm), text(measure), number(mean, "+.1f"), bounds, text(each), spread))
+    note = (
+        "All values in percentage points. The interval covers test identities and seeds together; with "
+        f"{seeds} seed{'s' * (seeds != 1)} it is a rough one."
+    )
+    return Table("differences", "Differences", DIFFERENCES, tuple(rows), note)

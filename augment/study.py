@@ -198,6 +198,7 @@ class Layout:
             "arms": arms,
             "contrasts": [asdict(contrast) for contrast in study.contrasts],
             "erasing": asdict(study.erasing) if study.erasing else None,
+            "seconds": dict(study.seconds),
             "data": self.data,
             "units": {name: asdict(unit) for name, unit in self.units.items()},
         }
