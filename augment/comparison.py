@@ -41,10 +41,10 @@ SMALLEST = 1e-50  # p-value that is still told from 0
 class Difference:
     """A gain of one arm over another, as fractions; `low` and `high` bound the 95 % interval.
 
-    `p` is below 0.05 exactly where the interval excludes 0. With one seed, interval, `p` and `mde` hold for the two
-    networks that were trained: they know nothing of the noise of training. `p` and `mde` are None where there is one
-    seed and one identity, and then the interval holds every possible gain. `mde` is as uncertain as the interval: of
-    studies with three seeds 7 of 10 find a gain of that size, of those with five 3 of 4.
+    `p` is below 0.05 exactly where the interval excludes 0. With one seed the interval holds for the two networks that
+    were trained, knows nothing of the noise of training, and there are neither `p` nor `mde`; of one identity as well it
+    holds every possible gain. `mde` is as uncertain as the interval: of studies with three seeds 7 of 10 find a gain of
+    that size, of those with five 3 of 4.
     """
 
     mean: float
@@ -102,6 +102,8 @@ def summarise(gains: Float[np.ndarray, "seeds queries"], pids: Int[np.ndarray, "
         return Difference(mean, -1.0, 1.0, tuple(per_seed.tolist()), sd)
     margin = error.margin(LEVEL / 2)
     low, high = max(-1.0, mean - margin), min(1.0, mean + margin)  # a gain of fractions is never beyond
+    if len(per_seed) < 2:  # nothing says how much training alone moves
+        return Difference(mean, low, high, tuple(per_seed.tolist()), sd)
     detectable = margin + error.margin(1 - POWER)
     return Difference(mean, low, high, tuple(per_seed.tolist()), sd, _p_value(mean, error), detectable)
 

@@ -6,7 +6,7 @@ Arms: of three synthetic images to a real one the best 70, 50 and 30 % by identi
 identity, and the sharpest half, each beside a random subset of equal size. One synthetic image to two real ones is
 drawn from what is kept; all arms have random erasing and equal updates.
 
-Expected cost: 60 trials; scale procedural about an hour on two cores.
+Expected cost: 60 trials; scale procedural about 50 minutes on two cores.
 Result: not run yet.
 """
 

@@ -4,9 +4,10 @@
 
 Arms: DPTN as published, without the adversarial loss, without VGG19's terms, without the source-to-source task, with
 hinge loss, with DPTN-TA's texture affinity, and with its discriminator. Each is trained from noise for as many images.
-All with random erasing and one synthetic image to a real one.
+All with random erasing and one synthetic image to a real one. Each generator is trained once, so no interval holds the
+randomness of its training.
 
-Expected cost: 40 trials and seven generators; scale procedural about two hours and a half on two cores. At that scale
+Expected cost: 40 trials and seven generators; scale procedural about an hour and a half on two cores. At that scale
 VGG19's features are random, so its terms are not the paper's.
 Result: not run yet.
 """
@@ -42,7 +43,7 @@ def study(scale: Scale) -> Study:
         reid="--erase 0.5",
         data=scale.data,
         seeds=scale.seeds,
-        note="The generators start from noise and have seen the training identities only." if scale.data else "",
+        note="Each generator was trained once, from noise, on the training identities only.",
         seconds={**scale.seconds, "train-generator": scale.scratch_seconds},
     )
 

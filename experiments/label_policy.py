@@ -6,7 +6,7 @@ Arms: same identity; label smoothing of 0.3 on synthetic images; LSRO's uniform 
 weight 0.5; a quarter of each batch; synthetic images first, and annealed to none. All with random erasing and one
 synthetic image to a real one.
 
-Expected cost: 40 trials; scale procedural about 45 minutes on two cores.
+Expected cost: 40 trials; scale procedural about 35 minutes on two cores.
 Result: not run yet.
 """
 

@@ -5,7 +5,7 @@
 Arms: every policy of `augment synthesize --poses`, one synthetic image to a real one, with random erasing; `self` is
 the control (no new pose), `diverse` prefers poses that the identity lacks, `canonical` the centres of pose clusters.
 
-Expected cost: 40 trials; scale procedural about 45 minutes on two cores.
+Expected cost: 40 trials; scale procedural about 35 minutes on two cores.
 Result: not run yet.
 """
 

@@ -64,9 +64,9 @@ PROCEDURAL = Scale(
     note=_WALKERS,
 )
 QUICK = Scale(
-    data="--identities 12 --test-identities 8 --cameras 3 --per-camera 2 --size 64x32",
-    generator=f"--model dptn {_TINY} --images 32 --batch 8",
-    scratch=f"{_TINY} --images 32 --batch 8",
+    data="--identities 12 --test-identities 8 --cameras 3 --per-camera 4 --size 64x32",
+    generator=f"--model dptn {_TINY} --any-camera --images 32 --batch 8",
+    scratch=f"{_TINY} --any-camera --images 32 --batch 8",
     judges="--epochs 1 --size 64x32",
     reid="--model osnet_x0_25 --size 64x32 --batch 8",
     epochs=1,

@@ -5,7 +5,7 @@
 Arms: 0.5, 1, 2 and 4 synthetic images to a real one with random erasing, once at the updates of the real images alone
 (equal compute) and once at E epochs of the mixed list (as published), each beside real images alone at equal updates.
 
-Expected cost: 65 trials; scale procedural about two hours on two cores.
+Expected cost: 65 trials; scale procedural about an hour on two cores.
 Result: not run yet.
 """
 
@@ -13,6 +13,7 @@ from augment.study import Arm, Contrast, Study
 from experiments.scales import SCALES, Scale, synthetic
 
 RATIOS = (0.5, 1, 2, 4)
+USUAL = 1
 EQUAL, PUBLISHED, REAL = "equal updates", "E epochs", "real only, as many updates"
 
 
@@ -33,6 +34,12 @@ def study(scale: Scale) -> Study:
             Contrast(published, longer, f"{ratio:g} synthetic images to a real one, equal updates of {1 + ratio:g} E"),
             Contrast(equal, "real", f"{ratio:g} synthetic images to a real one, equal updates of E"),
         ]
+    usual = f"ratio {USUAL:g}, equal updates"
+    contrasts += [
+        Contrast(f"ratio {ratio:g}, equal updates", usual, f"against {USUAL} synthetic image to a real one")
+        for ratio in RATIOS
+        if ratio != USUAL
+    ]
     return Study(
         title="How many synthetic images?",
         question="Which ratio of synthetic to real images is best, at equal and at growing numbers of updates?",

@@ -100,6 +100,7 @@ def test_nobody_at_the_address(tmp_path):
             open_executor("ray", None, {"address": address}, tmp_path)
 
 
+@pytest.mark.slow
 def test_units_end_as_they_do_anywhere(tmp_path):
     """A command that a signal ends is tried again by Ray; one that fails is not; a cancelled one has saved."""
     folders = make_units(tmp_path / "units", "", "--code 3", "--signal 9", "--sleep 60 --obeys")
