@@ -9,7 +9,7 @@ camera. Metrics whose weights are not found are left out.
 GENERATOR: run folders, files of weights, copy, warp. Those of experiments.four_generators go with its data, WORK/data.
 Expected cost: a minute for each generator and 200 pairs of 128x64 on one core, without Inception and pose estimator.
 
-What was found, 200 pairs of held-out procedural people, beside warp and the four systems of experiments.four_generators:
+What was found, 200 pairs of held-out procedural people, beside warp and the systems of experiments.four_generators:
 - ssim (`patn`) and ssim_in_mask put both trivial ones behind every trained generator, within a camera and across
   cameras; ssim owes that to its data range, the generated image's, which punishes the flat mean.
 - Across cameras, where no method knows the background, psnr and l1 put the mean image, a grey blur, first of all;
