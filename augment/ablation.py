@@ -9,7 +9,7 @@ from augment import auditing, files, interruption, schedule, studies, study_fold
 from augment.auditing import Auditor, Unsound
 from augment.estimate import Estimate, duration
 from augment.executors import Executor
-from augment.interruption import Preempted
+from augment.interruption import Flag, Preempted
 from augment.report_plots import require_plotting
 from augment.report_tables import plain
 from augment.schedule import Schedule
@@ -82,7 +82,12 @@ def run(
     if retry_failed:
         for name in (name for name, state in states.items() if state is State.FAILED):
             (plan.folder(name) / trial.FAILED).unlink(missing_ok=True)
-    course = _Course(plan, progress, log)
+    with interruption.on_sigterm() as flag:
+        return _work(_Course(plan, flag, progress, log), open_executor)
+
+
+def _work(course: "_Course", open_executor: Callable[[], Executor]) -> Outcome:
+    plan = course.plan
     executor = open_executor() if course.schedule.waiting else None
     try:
         course.begin()
@@ -90,6 +95,7 @@ def run(
             _run_units(course, executor)
         course.audit.results(course.schedule.done)
     except Unsound as stop:
+        _withdraw(plan.out)
         return Outcome(None, (str(stop),))
     finally:
         if executor:
@@ -99,6 +105,14 @@ def run(
         return Outcome(None, complaints)
     written = study_report.run(plan.out)
     return Outcome(written.page, complaints, f"{plain(written.tables[0])}\n{written.headline}")
+
+
+def _withdraw(out: Path) -> None:
+    """A page of before a check failed is replaced by one that says so, or at least does not stay."""
+    page = out / PAGE
+    if page.exists():
+        page.unlink()
+        study_report.run(out)
 
 
 def _is_reported(plan: Plan, states: Mapping[str, State]) -> bool:
@@ -116,26 +130,21 @@ def _is_reported(plan: Plan, states: Mapping[str, State]) -> bool:
 
 def _run_units(course: "_Course", executor: Executor) -> None:
     course.slots = executor.slots
-    with interruption.on_sigterm() as flag:
-        try:
-            ended = schedule.work_off(course.schedule, executor, flag, course.end, course.look)
-        except BaseException:
-            course.stop(executor)
-            raise
-        if not ended:
-            course.stop(executor)
-            raise Preempted(
-                f"stopped by SIGTERM; {course.count} are done in {course.plan.out}; the same command continues"
-            )
+    try:
+        schedule.work_off(course.schedule, executor, course.flag, course.end, course.look)
+        course.heed()
+    except BaseException:
+        course.stop(executor)
+        raise
 
 
 class _Course:
     """What is said, audited and estimated while the units are worked off."""
 
-    def __init__(self, plan: Plan, progress: Progress, log: Log) -> None:
-        self.plan, self._progress, self._log = plan, progress, log
+    def __init__(self, plan: Plan, flag: Flag, progress: Progress, log: Log) -> None:
+        self.plan, self.flag, self._progress, self._log = plan, flag, progress, log
         self.schedule = Schedule(plan.units, plan.units_folder)
-        self.audit = Auditor(plan)
+        self.audit = Auditor(plan, self.heed)
         self.slots = 1
         states = plan.states()
         self.schedule.ended |= {name: state for name, state in states.items() if state in (State.DONE, State.FAILED)}
@@ -150,6 +159,15 @@ class _Course:
         self._log(f"{self.count} are done; {len(self.plan.layout.trials)} trials")
         self.audit.plan()
         self.audit.made(self.schedule.done)
+
+    def heed(self) -> None:
+        """Stop if SIGTERM has arrived.
+
+        Raises:
+            Preempted: it has.
+        """
+        if self.flag.requested:
+            raise Preempted(f"stopped by SIGTERM; {self.count} are done in {self.plan.out}; the same command continues")
 
     def stop(self, executor: Executor) -> None:
         if self.schedule.running:

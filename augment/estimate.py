@@ -26,9 +26,12 @@ class Estimate:
         """Time for the rest, pairs of a command and the seconds that it runs already, `slots` at a time."""
         pairs = [(self.of(command), gone) for command, gone in rest]
         each = [max(0.0, seconds - gone) for seconds, gone in pairs if seconds is not None]
-        if not each:
-            return "time left unknown" if pairs else "nothing left"
-        least = "at least " if len(each) < len(pairs) else "about "
+        known = len(each) == len(pairs)
+        if not pairs:
+            return "nothing left"
+        if not known and not any(each):
+            return "time left unknown"
+        least = "about " if known else "at least "
         return f"{least}{duration(max(sum(each) / slots, *each))} left"
 
 

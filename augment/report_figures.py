@@ -1,12 +1,10 @@
 """The figures of a study: what report_plots draws, out of results and training logs."""
 
-import csv
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from augment import report_plots
+from augment import report_learning, report_plots
 from augment.comparison import Difference
 from augment.report_page import Plot
 from augment.report_plots import Band
@@ -15,6 +13,7 @@ from augment.report_words import interval, points
 
 LEARNING = {"loss": "loss", "accuracy": "accuracy on the training list"}
 FEWEST = 2  # points that make a line
+TOGETHER = 8  # arms in a drawing of learning curves that can be told apart
 GAINS = "Gain in {}: mean (diamond), 95 % interval (line) and each seed (dots)."
 
 
@@ -58,33 +57,35 @@ def learning(found: Found) -> list[Plot]:
     """Loss and accuracy of each arm as its training went on."""
     plots = []
     for measure, words in LEARNING.items():
-        bands = {arm["name"]: band for arm in found.arms if (band := _band(found, arm["name"], arm["trials"], measure))}
+        bands = {arm["name"]: band for arm in found.arms if (band := _band(found, arm["name"], measure))}
         if bands:
             ends = "; ".join(f"{name} {values[:, -1].mean():.2f}" for name, (_, values) in bands.items())
             caption = f"{words.capitalize()}: mean over the seeds, shaded from the lowest to the highest seed."
-            plots.append(report_plots.learning(words, bands, f"Learning curves, {words}; at the end: {ends}", caption))
+            alt = f"Learning curves, {words}; at the end: {ends}"
+            plots.append(report_plots.learning(words, _panels(found, bands), alt, caption))
     return plots
 
 
-def _band(found: Found, arm: str, trials: Mapping[str, str], measure: str) -> Band | None:
+def _band(found: Found, arm: str, measure: str) -> Band | None:
     """What the seeds of an arm logged, as far as the shortest of them goes; None where that is no line."""
-    paths = [found.units_folder / trials[str(seed)] / "run" / "epochs.csv" for seed in found.seeds(arm)]
-    logs = [_log(path, measure) for path in paths if path.exists()]
+    logs = report_learning.logs(found, arm, measure)
     shortest = min((len(places) for places, _ in logs), default=0)
     if shortest < FEWEST:
         return None
     return logs[0][0][:shortest], np.stack([values[:shortest] for _, values in logs])
 
 
-def _log(path: Path, measure: str) -> tuple[np.ndarray, np.ndarray]:
-    """Images seen and a measure, of each epoch."""
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    try:
-        places, values = ([float(row[key]) for row in rows] for key in ("images_seen", measure))
-    except (KeyError, TypeError, ValueError):
-        raise ValueError(f"{path}: no log of a training, or a damaged one; restore it or remove it") from None
-    return np.asarray(places), np.asarray(values)
+def _panels(found: Found, bands: Mapping[str, Band]) -> list[dict[str, Band]]:
+    """All in one where they can be told apart; else arms without random erasing before those with it, a few each."""
+    if len(bands) <= TOGETHER:
+        return [dict(bands)]
+    erased = {arm["name"] for arm in found.arms if "--erase" in arm["options"]}
+    halves: list[Sequence[str]] = [[name for name in bands if (name in erased) == with_it] for with_it in (False, True)]
+    return [
+        {name: bands[name] for name in half[start : start + TOGETHER]}
+        for half in halves
+        for start in range(0, len(half), TOGETHER)
+    ]
 
 
 def _spoken(gains: Mapping[str, Difference]) -> str:

@@ -23,6 +23,7 @@ CANDIDATES = 2_000  # images of a set without scores whose sharpness is measured
 # By which of its scores a set is ranked: the first that it has; each is better the higher it is.
 RANKED_BY = ("identity_margin", "identity_similarity", "pose_agreement", "discriminator", "sharpness")
 Pixels = UInt8[np.ndarray, "h w 3"]
+Scaled = UInt8[np.ndarray, "height width 3"]
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ def of_set(title: str, about: str, reader: Reader, dataset: DataSet, count: int)
     worst = min(total - best, count - best)
     places = [*range(best), *range(total - worst, total)]
     paths = {record.name: record.path for record in dataset.train}
-    poses = dict(zip(sorted(rows := ranking.rows[places].tolist()), reader.poses(np.sort(rows)), strict=True))
+    rows = ranking.rows[places].tolist()
+    poses = dict(zip(sorted(rows), reader.poses(np.asarray(sorted(rows), dtype=np.int64)), strict=True))
     cards = []
     for place, row in zip(places, rows, strict=True):
         which = "best" if place < best else "worst"
@@ -91,7 +93,7 @@ def of_queries(found: Found, compared: Compared, dataset: DataSet, count: int) -
         lines = (f"person {record.pid}, camera {record.camid}", ap)
         cards.append(Card(jpeg, size, alt, lines, (turned, str(record.pid), str(record.camid)), change))
     caption = (
-        f"AP with {compared.against} → with {compared.arm}, mean over {len(compared.seeds)} seeds. {len(gained):,} "
+        f"AP with {compared.against} → with {compared.arm}, {_over(len(compared.seeds))}. {len(gained):,} "
         f"queries gained, {len(lost):,} lost, {len(ranked) - len(gained) - len(lost):,} did not change; shown are the "
         f"{len(chosen):,} that changed the most. One query's AP moves by chance as well: what moves together says more."
     )
@@ -104,6 +106,10 @@ def _mean_ap(found: Found, arm: str, seeds: Sequence[int]) -> Float[np.ndarray, 
     """NaN where a query has no match."""
     values = [found.results[arm, seed]["per_query"]["ap"] for seed in seeds]
     return np.asarray([[np.nan if ap is None else ap for ap in row] for row in values]).mean(axis=0)
+
+
+def _over(seeds: int) -> str:
+    return "of one seed" if seeds == 1 else f"mean over {seeds} seeds"
 
 
 def _split(count: int, first: int, second: int) -> tuple[int, int]:
@@ -147,13 +153,13 @@ def _thumbnail(image: Pixels) -> tuple[bytes, tuple[int, int]]:
     return _encoded(_scaled(image))
 
 
-def _scaled(image: Pixels) -> Pixels:
+def _scaled(image: Pixels) -> Scaled:
     height, width = image.shape[:2]
     size = (max(1, round(HEIGHT * width / height)), HEIGHT)
     return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
 
 
-def _encoded(image: Pixels) -> tuple[bytes, tuple[int, int]]:
+def _encoded(image: Scaled) -> tuple[bytes, tuple[int, int]]:
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "JPEG", quality=QUALITY, optimize=True)
     return buffer.getvalue(), (image.shape[0], image.shape[1])

@@ -15,7 +15,7 @@ from typing import ClassVar
 import jinja2
 from markupsafe import Markup
 
-from augment.report_tables import FORMS, SUFFIXES, Table
+from augment.report_tables import FORMS, SUFFIXES, Column, Table
 
 MEDIA = {".png": "image/png", ".jpg": "image/jpeg"}  # of a picture, by its suffix
 NARROWEST, ROOM = 144, 8  # pixels of a card, and beside its image
@@ -133,6 +133,8 @@ def render(page: Page) -> bytes:
         "markup": Markup,
         "downloads": _downloads,
         "choices": _choices,
+        "columns": _columns,
+        "minus": _minus,
         "widest": _widest,
     }
     return environment.from_string(source).render(page=page, sections=page.sections).encode()
@@ -158,6 +160,22 @@ def _downloads(table: Table) -> list[tuple[str, str]]:
         (f"{table.name}{suffix}", _data(MIME[form], (FORMS[form](table) + "\n").encode()))
         for form, suffix in SUFFIXES.items()
     ]
+
+
+def _columns(table: Table) -> list[tuple[Column, list[int], str]]:
+    """What stands beside one another on the page: a column, the places of all that it holds, and its classes."""
+    shown: list[tuple[Column, list[int], str]] = []
+    for place, column in enumerate(table.columns):
+        if column.joined:
+            shown[-1][1].append(place)
+            continue
+        classes = {"number": table.numeric[place], "wraps": column.wraps, "narrow": column.narrow}
+        shown.append((column, [place], " ".join(name for name, holds in classes.items() if holds)))
+    return shown
+
+
+def _minus(words: Sequence[str]) -> str:
+    return " − ".join(words)
 
 
 def _choices(part: Table | Gallery) -> list[tuple[int, str, list[str]]]:

@@ -54,13 +54,13 @@ def _sets(found: Found) -> tuple[list[_Set], list[Part]]:
     sets: list[_Set] = []
     missing: list[Part] = []
     for place, arms in found.sets().items():
-        unit = found.units[PurePosixPath(place).parts[0]]
+        arms = [arm for arm in arms if found.trains(arm)] or arms
         name = ", ".join(arms[:NAMED]) + (f" and {len(arms) - NAMED} more" if len(arms) > NAMED else "")
         arm = arms[0]
         if any(each.name == name or each.arm == arm for each in sets):  # of an arm that trains on several
-            name, arm = f"{name} ({place})", f"{arm} ({unit.name})"
+            name, arm = f"{name} ({place})", f"{arm} ({PurePosixPath(place).parts[0]})"
         try:
-            sets.append(_Set(name, arm, f"{unit.command} {unit.label}".strip(), Reader(found.path(place))))
+            sets.append(_Set(name, arm, found.made_by(place), Reader(found.path(place))))
         except (ValueError, OSError) as error:
             missing.append(Prose(f"No images of the set of {name} are shown: {error}"))
     return sets, missing
@@ -79,9 +79,13 @@ def _galleries(sets: Sequence[_Set], dataset: DataSet, count: int) -> list[Part]
     parts: list[Part] = []
     for number, each in enumerate(sets):
         share = count // len(sets) + (number < count % len(sets))
-        title, about = f"The synthetic set of {each.name}", f"Made by {each.made}."
+        if not share:
+            continue
+        title, about = f"The synthetic set of {each.name}", f"Made by: {each.made}."
         try:
             parts.append(report_galleries.of_set(title, about, each.reader, dataset, share))
         except (ValueError, OSError) as error:
             parts.append(Prose(f"No images of the set of {each.name} are shown: {error}"))
+    if count < len(sets):
+        parts.append(Prose(f"{count} thumbnails for {len(sets)} synthetic sets: give --thumbnails more to see all."))
     return parts

@@ -24,6 +24,8 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#0
 DASHES = ("-", "--", ":", "-.")
 MARKERS = "osD^v"
 INK, GREY = "#1b1f24", "#57606a"
+TYPICAL, ROOM = 0.8, 1.3  # an axis of gains that is cut: the reach that so many keep within, and a bit
+FAR = 1.5  # times that, and the axis is cut
 WIDTH = 4.1  # inches, of 72 points
 STYLE: Any = {
     "svg.fonttype": "none",
@@ -39,6 +41,7 @@ STYLE: Any = {
     "ytick.color": INK,
     "legend.frameon": False,
 }
+CUT = " An arrow: an interval or a seed is beyond the drawing; the table has its numbers."
 SILENT = {"Date": None, "Creator": None, "Format": None, "Type": None}
 Band = tuple[Float[np.ndarray, " n"], Float[np.ndarray, "seeds n"]]  # places, and values of each seed
 
@@ -56,21 +59,33 @@ def require_plotting() -> None:
 
 
 def gains(found: Mapping[str, Difference], name: str, alt: str, caption: str) -> Plot:
-    """Each gain under its label: mean, interval, and a dot for every seed, in percentage points."""
+    """Each gain under its label: mean, interval, and a dot for every seed, in percentage points.
+
+    Where a few reach much further than the others, the axis is cut, and an arrow stands where something is beyond it.
+    """
+    edge = _edge(list(found.values()))
+    cut = False
     with drawing(0.55 + 0.62 * len(found)) as (figure, [axes]):
         for row, (label, gain) in enumerate(found.items()):
             axes.plot([100 * gain.low, 100 * gain.high], [row, row], color=COLOURS[0], linewidth=2)
             below = np.full(len(gain.per_seed), row + 0.2)
             axes.plot(100 * np.asarray(gain.per_seed), below, "o", color=COLOURS[1], markersize=4, alpha=0.8)
             axes.plot([100 * gain.mean], [row], "D", color=COLOURS[0], markersize=6)
+            for end, arrow in ((-edge, "<"), (edge, ">")):
+                if max(value * np.sign(end) for value in (gain.low, gain.high, *gain.per_seed)) > edge:
+                    axes.plot([100 * end], [row], arrow, color=COLOURS[0], markersize=8, clip_on=False, zorder=4)
+                    cut = True
             axes.text(0.01, row - 0.22, label, transform=axes.get_yaxis_transform(), va="bottom")
         axes.axvline(0, color=GREY, linewidth=1, linestyle="--")
         axes.set_ylim(len(found) - 0.6, -0.75)
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)
         axes.margins(x=0.08)
+        if cut:
+            low, high = (100 * bound for bound in (-edge, edge))
+            axes.set_xlim(max(low, axes.get_xlim()[0]), min(high, axes.get_xlim()[1]))
         axes.set_xlabel("percentage points")
-        return Plot(svg(figure, name), alt, caption)
+        return Plot(svg(figure, name), alt, caption + (CUT if cut else ""))
 
 
 def curves(series: Mapping[str, Sequence[tuple[float, Difference]]], axis: str, alt: str, caption: str) -> Plot:
@@ -95,23 +110,34 @@ def curves(series: Mapping[str, Sequence[tuple[float, Difference]]], axis: str, 
         return Plot(svg(figure, "curves"), alt, caption)
 
 
-def learning(measure: str, arms: Mapping[str, Band], alt: str, caption: str) -> Plot:
-    """A measure of each arm over the images it has seen: mean over the seeds, from the lowest to the highest seed."""
-    with drawing(3.2 + 0.17 * len(arms)) as (figure, [axes]):
-        for number, (name, (places, values)) in enumerate(arms.items()):
-            colour, dashes, _ = look(number)
-            axes.fill_between(places, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.15, linewidth=0)
-            axes.plot(places, values.mean(axis=0), color=colour, linestyle=dashes, linewidth=1.6, label=name)
-        axes.set_xlabel("training images seen")
-        axes.set_ylabel(measure)
-        axes.locator_params(axis="x", nbins=5)
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-        explain(figure, axes)
+def learning(measure: str, panels: Sequence[Mapping[str, Band]], alt: str, caption: str) -> Plot:
+    """A measure of each arm over the images it has seen: mean over the seeds, from the lowest to the highest seed.
+
+    Panels stand below one another, each with its legend, and share their scales.
+    """
+    height = sum(3.2 + 0.17 * len(arms) for arms in panels)
+    with drawing(height, [1] * len(panels)) as (figure, panes):
+        for axes, arms in zip(panes, panels, strict=True):
+            for number, (name, (places, values)) in enumerate(arms.items()):
+                colour, dashes, _ = look(number)
+                axes.fill_between(places, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.15, linewidth=0)
+                axes.plot(places, values.mean(axis=0), color=colour, linestyle=dashes, linewidth=1.6, label=name)
+            axes.set_xlabel("training images seen")
+            axes.set_ylabel(measure)
+            axes.locator_params(axis="x", nbins=5)
+            axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+            if len(panels) > 1:
+                axes.legend(loc="upper left", bbox_to_anchor=(-0.12, -0.2), ncols=_columns(list(arms)))
+                axes.sharex(panes[0])
+                axes.sharey(panes[0])
+        if len(panels) == 1:
+            explain(figure, panes[0])
+        panes[0].autoscale()
         return Plot(svg(figure, f"learning-{measure}"), alt, caption)
 
 
 @contextmanager
-def drawing(height: float, parts: Sequence[float] = (1,)) -> "Iterator[tuple[Figure, list[Axes]]]":
+def drawing(height: float, parts: Sequence[int] = (1,)) -> "Iterator[tuple[Figure, list[Axes]]]":
     """An empty drawing of so many inches in the report's style, divided into parts below one another."""
     require_plotting()
     from matplotlib import rc_context
@@ -129,7 +155,20 @@ def drawing(height: float, parts: Sequence[float] = (1,)) -> "Iterator[tuple[Fig
 def explain(figure: "Figure", axes: "Axes") -> None:
     """A legend below."""
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower left", ncols=1 if max(map(len, labels)) > 24 else 2)
+    figure.legend(handles, labels, loc="outside lower left", ncols=_columns(labels))
+
+
+def _columns(labels: Sequence[str]) -> int:
+    """Of a legend."""
+    return 1 if max(map(len, labels)) > 24 else 2
+
+
+def _edge(gains: Sequence[Difference]) -> float:
+    """How far to either side the axis goes, as a fraction: as far as needed, unless few gains need much more."""
+    reaches = [max(map(abs, (gain.low, gain.high, *gain.per_seed))) for gain in gains]
+    typical = ROOM * float(np.quantile(reaches, TYPICAL, method="lower"))
+    edge = max(typical, *(abs(gain.mean) * ROOM for gain in gains))
+    return edge if max(reaches) > FAR * edge > 0 else max(reaches)
 
 
 def look(number: int) -> tuple[str, str, str]:

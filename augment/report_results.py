@@ -3,20 +3,21 @@
 import shlex
 import statistics
 from collections.abc import Mapping, Sequence
-from pathlib import PurePosixPath
 from typing import Any
 
+from augment import report_learning
 from augment.comparison import Difference
 from augment.report_study import Compared, Found, Results
 from augment.report_tables import Cell, Column, Table, count, number, text
-from augment.report_words import interval, points
+from augment.report_words import chance, detectable, interval, points
 
 RANKS = ("1", "5", "10")
 SCORES = ("mAP", *(f"rank-{rank}" for rank in RANKS), "mINP")
 ARMS = (
-    Column("arm", ("arm",)),
-    Column("seeds", ("seeds",)),
+    Column("arm", ("arm",), narrow=True),
     *(Column(f"{name}, %", (_key := name.replace("-", ""), f"{_key}_sd")) for name in SCORES),
+    Column("seeds", ("seeds",)),
+    Column("training accuracy, %", ("training_accuracy", "training_accuracy_sd")),
     Column("images seen", ("images_seen",)),
     Column("iterations", ("iterations",)),
     Column("what it is for", ("about",), wraps=True),
@@ -31,11 +32,11 @@ TRIALS = (
     Column("unit", ("unit",)),
 )
 CONTRASTS = (
-    Column("arm", ("arm",), facet=True),
-    Column("against", ("against",), facet=True),
-    Column("measure", ("measure",), facet=True),
+    Column("arm", ("arm",), facet=True, narrow=True),
+    Column("against", ("against",), facet=True, joined=True),
     Column("gain", ("gain",)),
     Column("95 % interval", ("low", "high")),
+    Column("measure", ("measure",), facet=True),
     Column("p", ("p",)),
     Column("p, Holm", ("p_holm",)),
     Column("detectable", ("mde",)),
@@ -46,7 +47,8 @@ CONTRASTS = (
 CONTRASTS_NOTE = (
     "Gains in percentage points: a positive one is a gain of the arm over the one that it is held against, paired by "
     "seed. p is two-sided, of no effect; p, Holm is corrected for the number of the study's comparisons. Detectable: "
-    "the effect that a study like this one finds significant with a chance of 80 %."
+    "the effect that a study like this one finds significant with a chance of 80 %. Of one seed there is neither: no "
+    "interval holds the noise of training then. Not estimable: the seeds are too few for their noise."
 )
 SETS = (
     Column("synthetic set", ("set",)),
@@ -80,8 +82,15 @@ FAILED = (
 
 
 def arms(found: Found) -> Table:
-    rows = [_arm(arm, [found.results[arm["name"], seed] for seed in found.seeds(arm["name"])]) for arm in found.arms]
-    note = "Mean ± standard deviation over the seeds, of the last epoch; every seed is in the table of trials."
+    rows = [
+        _arm(arm, [found.results[arm["name"], seed] for seed in found.seeds(arm["name"])],
+             report_learning.last_accuracies(found, arm["name"]))
+        for arm in found.arms
+    ]  # fmt: skip
+    note = (
+        "Mean ± standard deviation over the seeds, of the last epoch; every seed is in the table of trials. Training "
+        "accuracy is that on the training list."
+    )
     return Table("arms", "Arms", ARMS, tuple(rows), note)
 
 
@@ -99,7 +108,7 @@ def trials(found: Found) -> Table:
 
 def contrasts(compared: Sequence[Compared]) -> Table:
     rows = [
-        (text(each.arm), text(each.against), text(measure), *_gain(gain, each.adjusted[measure]), text(each.asks))
+        (text(each.arm), text(each.against), *_gain(gain, measure, each.adjusted[measure]), text(each.asks))
         for measure in ("mAP", "rank-1")
         for each in compared
         if (gain := each.gains.get(measure)) is not None
@@ -111,15 +120,13 @@ def sets(found: Found) -> Table:
     """As the trials recorded them."""
     rows = []
     for place, users in found.sets().items():
-        unit = found.units[PurePosixPath(place).parts[0]]
         held = _recorded(found, users, place)
         generator = held.get("generator") or {}
         named = " ".join(str(generator[key]) for key in ("model", "preset") if generator.get(key))
         digests = (generator.get("weights_sha256") or "–", held.get("content_sha256", "–"))
-        made = f"{unit.command} {unit.label}".strip()
         rows.append(
             (text(place), text(", ".join(users)), count(held.get("images")), text(named or "–"), *map(text, digests),
-             text(made))
+             text(found.made_by(place)))
         )  # fmt: skip
     note = "A set of the first seed; where sets are made anew for every seed, each trial's results.json names its own."
     return Table("sets", "Synthetic sets", SETS, tuple(rows), note)
@@ -156,10 +163,12 @@ def minutes(seconds: float | None) -> Cell:
     return Cell("–" if seconds is None else f"{seconds / 60:,.1f}", (seconds,))
 
 
-def _arm(arm: Mapping[str, Any], results: Sequence[Results]) -> tuple[Cell, ...]:
+def _arm(arm: Mapping[str, Any], results: Sequence[Results], learned: Sequence[float]) -> tuple[Cell, ...]:
     columns = list(zip(*map(_scores, results), strict=True)) or [()] * len(SCORES)
     seen = [_span([each[key] for each in results]) for key in ("images_seen", "iterations")]
-    return (text(arm["name"]), count(len(results)), *map(_mean_sd, columns), *seen, text(arm["about"]))
+    return (
+        text(arm["name"]), *map(_mean_sd, columns), count(len(results)), _mean_sd(learned), *seen, text(arm["about"]),
+    )  # fmt: skip
 
 
 def _scores(results: Results) -> list[float]:
@@ -180,24 +189,18 @@ def _span(values: Sequence[int]) -> Cell:
     return Cell(f"{min(values):,} to {max(values):,}", (round(statistics.fmean(values)),))
 
 
-def _gain(gain: Difference, adjusted: float | None) -> tuple[Cell, ...]:
+def _gain(gain: Difference, measure: str, adjusted: float | None) -> tuple[Cell, ...]:
     each = ", ".join(points(value, signed=True) for value in gain.per_seed)
     exact = " ".join(f"{100 * value:.6f}" for value in gain.per_seed)
     return (
         Cell(points(gain.mean, signed=True), (100 * gain.mean,)),
         Cell(interval(gain, signed=True), (100 * gain.low, 100 * gain.high)),
-        _p_value(gain.p),
-        _p_value(adjusted),
-        number(None if gain.mde is None else 100 * gain.mde, ".1f"),
+        text(measure),
+        *(Cell(chance(value), (value,)) for value in (gain.p, adjusted)),
+        Cell(detectable(gain), (None if gain.mde is None else 100 * gain.mde,)),
         count(len(gain.per_seed)),
         Cell(each, (exact,)),
     )
-
-
-def _p_value(value: float | None) -> Cell:
-    if value is not None and value < 0.001:
-        return Cell("< 0.001", (value,))
-    return number(value, ".3f")
 
 
 def _recorded(found: Found, users: Sequence[str], place: str) -> Mapping[str, Any]:

@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from augment import files, study
 from augment.comparison import Difference, compare, holm
 
 SCHEMA = 1
+CONTROL = ".control.h5"  # how the random subset beside a filter's selection is called
+DUPLICATED = "real-duplicated"  # what train-reid --control puts in the place of synthetic images
 MEASURES = {"mAP": "ap", "rank-1": "rank1"}  # by name: the key of what each query got
 Results = Mapping[str, Any]
 
@@ -68,6 +70,11 @@ class Found:
         return len(self.results) == self.trials
 
     @property
+    def passed(self) -> bool:
+        """Whether no check has failed, as far as checks were made."""
+        return self.audit is None or bool(self.audit["passed"])
+
+    @property
     def failed(self) -> list[UnitState]:
         return [unit for unit in self.units.values() if unit.state == "failed"]
 
@@ -80,12 +87,23 @@ class Found:
         return [seed for name, seed in self.results if name == arm]
 
     def sets(self) -> dict[str, list[str]]:
-        """Each synthetic set of the first seed by its place, and the arms that train on it."""
+        """Each synthetic set of the first seed by its place, and the arms that are given it."""
         used: dict[str, list[str]] = {}
         for arm in self.arms:
             for place in arm["sets"]:
                 used.setdefault(place, []).append(arm["name"])
         return used
+
+    def trains(self, arm: str) -> bool:
+        """Whether an arm trains on the sets that it is given, not on real images in their place."""
+        options = next(each["options"] for each in self.arms if each["name"] == arm)
+        return DUPLICATED not in f"{self.described['reid']} {options}".replace("=", " ").split()
+
+    def made_by(self, place: str) -> str:
+        """The command that made a set, with its options."""
+        unit = self.units[PurePosixPath(place).parts[0]]
+        made = f"{unit.command} {unit.label}".strip()
+        return f"a random subset of the same count as: {made}" if place.endswith(CONTROL) else made
 
 
 def read(folder: Path) -> Found:
@@ -96,7 +114,11 @@ def read(folder: Path) -> Found:
     """
     described = _described(folder)
     units_folder = folder / described["units_folder"]
-    units = {name: _state(units_folder / name, unit) for name, unit in described["units"].items()}
+    labels = _labels(described["units"])
+    units = {
+        name: replace(_state(units_folder / name, unit), label=labels[name])
+        for name, unit in described["units"].items()
+    }
     results = {
         (arm["name"], int(seed)): files.read_json(units_folder / name / study.COMMANDS[study.REID].proof)
         for arm in described["arms"]
@@ -156,6 +178,25 @@ def _described(folder: Path) -> dict[str, Any]:
         raise ValueError(f"{folder}: holds a demo; its page is {folder / 'report.html'}")
     what = "no study.json in it" if folder.is_dir() else "no such folder"
     raise ValueError(f"{folder}: {what}; give the folder that `augment ablate STUDY --out DIR` was given")
+
+
+def _labels(units: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """What each unit is; of steps whose options are alike also what they are made from, and for which seed."""
+    labels: dict[str, str] = {}
+    alike: dict[tuple[str, str], list[str]] = {}
+    for name, unit in units.items():
+        alike.setdefault((unit["command"], unit["label"]), []).append(name)
+    for name, unit in units.items():  # each after those that it needs
+        group = alike[unit["command"], unit["label"]]
+        common = set.intersection(*(set(units[each]["needs"]) for each in group))
+        words = list(unit["argv"])
+        told = [unit["label"]]
+        if len(group) > 1:
+            own = [f"{units[need]['command']} {labels[need]}".strip() for need in unit["needs"] if need not in common]
+            told += [f"from {' and '.join(own)}" if own else ""]
+            told += [f"seed {words[words.index('--seed') + 1]}" if "--seed" in words else ""]
+        labels[name] = ", ".join(filter(None, told))
+    return labels
 
 
 def _state(folder: Path, unit: Mapping[str, Any]) -> UnitState:

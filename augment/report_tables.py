@@ -22,6 +22,8 @@ class Column:
     keys: tuple[str, ...]
     facet: bool = False  # whether a reader picks rows by it
     wraps: bool = False  # holds sentences
+    narrow: bool = False  # holds names, broken into lines where room is short
+    joined: bool = False  # a page shows it within the column before, after a minus
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Whether the results of a study's trials may be compared: what each of them rests on, and that it is whole."""
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,15 @@ from augment.data.survey import some
 Results = Mapping[tuple[str, int], Mapping[str, Any]]  # results.json of each arm and seed
 
 COMPUTING = ("reid-augment", "torch", "torchreid", "torchvision", "numpy", "pillow", "opencv-python-headless")
+UNEQUAL = 0.05  # updates that differ by a larger share are not taken for equal
 ROUNDING = 1e-9  # between a mean that was written and the mean of what was written
 
 
-def audit_results(results: Results) -> list[Check]:
-    """What trials left in results.json, by arm and seed: may it be compared? Of no results nothing is said."""
+def audit_results(results: Results, contrasts: Iterable[tuple[str, str]] = ()) -> list[Check]:
+    """What trials left in results.json, by arm and seed: may it be compared? Of no results nothing is said.
+
+    `contrasts` are the pairs of arms that the study compares.
+    """
     if not results:
         return []
     return [
@@ -25,7 +29,7 @@ def audit_results(results: Results) -> list[Check]:
         checked("results: data", lambda: _same_data(results)),
         checked("results: versions", lambda: _same_versions(results)),
         checked("results: values", lambda: _finite(results)),
-        checked("results: updates", lambda: _updates(results)),
+        checked("results: updates", lambda: _updates(results, contrasts)),
     ]
 
 
@@ -103,27 +107,26 @@ def _finite(results: Results) -> str:
     return f"mAP, CMC and every query's score of {len(results)} trials are fractions, and mAP is their mean"
 
 
-def _updates(results: Results) -> str:
-    """An arm has as many updates with every seed; one with --match iterations as many as without synthetic images."""
+def _updates(results: Results, contrasts: Iterable[tuple[str, str]]) -> str:
+    """An arm has as many updates with every seed. Comparisons of unequal ones may be meant so, and are told."""
     counts: dict[str, int] = {}
-    groups: dict[tuple[Any, ...], dict[str, int]] = {}
     for (arm, seed), found in results.items():
-        count, config = found["iterations"], found["config"]
+        count = found["iterations"]
         if counts.setdefault(arm, count) != count:
             raise ValueError(f"arm {arm!r}, seed {seed}: {count:,} iterations, with another seed {counts[arm]:,}")
-        if config["match"] == "iterations" or not found["provenance"]["synthetic"]:
-            training = config["training"]
-            options = [training.get(name) for name in ("epochs", "batch", "instances", "epoch_images")]
-            key = (found["provenance"]["data_digest"], config["mixing"]["portion"], *options)
-            groups.setdefault(key, {})[arm] = count
-    for group in groups.values():
-        if len(set(group.values())) > 1:
-            raise ValueError(f"arms that should have as many updates have not: {_counts(group)}")
-    return f"iterations: {_counts(counts)}"
-
-
-def _counts(counts: Mapping[str, int]) -> str:
-    return some((f"{arm} {count:,}" for arm, count in counts.items()), most=len(counts))
+    pairs = [pair for pair in dict.fromkeys(contrasts) if counts.keys() >= set(pair)]
+    unequal = [
+        f"{arm!r} against {against!r} ({counts[arm]:,} and {counts[against]:,})"
+        for arm, against in pairs
+        if abs(counts[arm] - counts[against]) > UNEQUAL * min(counts[arm], counts[against])
+    ]
+    told = ", ".join(f"{arm} {count:,}" for arm, count in counts.items())
+    if unequal:
+        share = f"{len(unequal)} of {len(pairs)} comparisons"
+        told += f"; NOT of equal updates (more than {UNEQUAL:.0%} apart) are {share}: {', '.join(unequal)}"
+    elif pairs:
+        told += f"; in each of {len(pairs)} comparisons both arms have as many, within {UNEQUAL:.0%}"
+    return f"iterations: {told}"
 
 
 def _arms(results: Collection[tuple[str, int]]) -> dict[str, set[int]]:

@@ -19,6 +19,7 @@ REID = "train-reid"
 GIVEN = "given"  # the step that stands for data which the user gives
 DIGITS = 12  # of a digest, in the name of a folder
 SEEDS = 5
+IDENTIFYING = ("generator.safetensors", "checkpoint.safetensors", "results.json")  # files that tell folders apart
 
 
 @dataclass(frozen=True)
@@ -208,7 +209,8 @@ def lay_out(study: Study, seeds: int | None = None, given: Given | None = None, 
     """Every unit of a study. `extra` are words for each command that change no result, such as --device cpu.
 
     Raises:
-        ValueError: the study asks for data and none is given.
+        ValueError: the study asks for data and none is given; two steps would score one set; an option names a folder
+            that nothing tells from another one.
     """
     return _Layouts(study, range(study.seeds if seeds is None else seeds), given, extra).layout()
 
@@ -229,7 +231,24 @@ class _Layouts:
                 step = Step(REID, f"{self.study.reid} {arm.options}", (arm.data, *arm.sets), seeded=True)
                 trials[arm.name, seed] = self._unit(step, seed, f"{arm.name}, seed {seed}").name
         sets = {arm.name: tuple(self._path(made, self.seeds[0]) for made in arm.sets) for arm in self.study.arms}
+        self._refuse_lost_scores()
         return Layout(self.study, tuple(self.seeds), self._path(DATA, 0), self.units, trials, sets)
+
+    def _refuse_lost_scores(self) -> None:
+        """Scores lie beside the set whose pixels they are of: those of a second step would replace the first ones."""
+        found: dict[str, Unit] = {}
+        for unit in self.units.values():
+            if unit.command != "score":
+                continue
+            scored = unit.argv[1]
+            while (maker := self.units.get(scored.partition("/")[0])) and maker.command == "filter":
+                scored = maker.argv[1]
+            first = found.setdefault(scored, unit)
+            if first is not unit:
+                raise ValueError(
+                    f"{_named(first)} and {_named(unit)}: two score steps with different options on one set; give one "
+                    "step all the scores, or make a second set"
+                )
 
     def _unit(self, step: Step, seed: int, label: str = "") -> Unit:
         name = f"{step.command}-{self._digest(step, seed)[:DIGITS]}"
@@ -240,7 +259,8 @@ class _Layouts:
             words += ["--seed", str(seed)] if step.seeded else []
             words += self.extra if command.computes else []
             needs = [self._unit(self._maker(made), seed).name for made in step.inputs if self._is_made(made)]
-            unit = Unit(name, step.command, label or shlex.join(step.words), (step.command, *words), tuple(needs))
+            said = label or _of_subset(step) + shlex.join(step.words)
+            unit = Unit(name, step.command, said, (step.command, *words), tuple(needs))
             self.units[name] = unit
         return self.units[name]
 
@@ -268,12 +288,39 @@ class _Layouts:
             return self.given.digest
         step = self._maker(made)
         inputs = [self._digest(each, seed) for each in step.inputs]
-        words = [_content(word) for word in step.words]
+        words = [_content(word, step) for word in step.words]
         found = [step.command, words, seed if step.seeded else None, inputs, isinstance(made, Control)]
         return hashlib.sha256(json.dumps(found).encode()).hexdigest()
 
 
-def _content(word: str) -> str:
-    """A file counts by what it holds, not by where it lies."""
-    path = Path(word)
-    return f"sha256:{files.sha256(path)}" if path.is_absolute() and path.is_file() else word
+def _named(unit: Unit) -> str:
+    return f"{unit.name} ({unit.command} {unit.label})" if unit.label else unit.name
+
+
+def _of_subset(step: Step) -> str:
+    """The share of the images that a step works on, where it is not all of them."""
+    for made in step.inputs:
+        source = made.step if isinstance(made, Control) else made
+        if source.command == "subset":
+            portion = dict(zip(source.words, source.words[1:], strict=False)).get("--portion")
+            return f"{100 * float(portion):g} % subset: " if portion else "subset: "
+        if found := _of_subset(source):
+            return found
+    return ""
+
+
+def _content(word: str, step: Step) -> str:
+    """A file counts by what it holds, not by where it lies; a folder by the weights and results that lie in it."""
+    option, equals, value = word.partition("=") if word.startswith("-") else ("", "", word)
+    path = Path(value)
+    if not path.is_absolute() or not path.exists():
+        return word
+    if path.is_file():
+        return f"{option}{equals}sha256:{files.sha256(path)}"
+    held = {name: files.sha256(path / name) for name in IDENTIFYING if (path / name).is_file()}
+    if not held:
+        raise ValueError(
+            f"{step.command} {step.options}: the folder {path} holds none of {', '.join(IDENTIFYING)}, so a change "
+            "in it would go unseen; give a file"
+        )
+    return f"{option}{equals}sha256:{hashlib.sha256(json.dumps(held).encode()).hexdigest()}"

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from augment import agreement, audit, integrity, store
+from augment import agreement, audit, files, integrity, store
 from augment.audit import Check, checked
 from augment.data import keypoints, search
 from augment.data.images import glance
@@ -51,8 +51,8 @@ def audit_data(data: Path) -> list[Check]:
     return checks + ([checked(f"{of}: subset", lambda: str(origin(dataset)))] if _is_subset(dataset) else [])
 
 
-def audit_set(synthetic: Path, data: Path) -> list[Check]:
-    """A set that re-ID networks are to be trained on beside `data`."""
+def audit_set(synthetic: Path, data: Path, judges: Path | None = None) -> list[Check]:
+    """A set that re-ID networks are to be trained on beside `data`; `judges`, if any, are to have chosen its images."""
     of = f"set {_short(synthetic)}"
     subject = Subject(synthetic)
     complete = checked(f"{of}: complete", lambda: _complete(subject))
@@ -63,7 +63,7 @@ def audit_set(synthetic: Path, data: Path) -> list[Check]:
     except (ValueError, OSError) as error:
         return [complete, Check(f"{of}: data", False, str(error))]
     said = store.Reader(synthetic).attributes
-    return [
+    checks = [
         complete,
         checked(f"{of}: data", lambda: agreement.same_data(subject, opened)),
         checked(f"{of}: sources", lambda: f"{agreement.sources(subject, opened)}, all of training"),
@@ -72,6 +72,7 @@ def audit_set(synthetic: Path, data: Path) -> list[Check]:
         checked(f"{of}: generator", lambda: _generators(said, opened.dataset)),
         checked(f"{of}: scores", lambda: _cross_fitted(said, opened.dataset)),
     ]
+    return checks if judges is None else [*checks, checked(f"{of}: judges", lambda: _judged_by(said, judges))]
 
 
 # Data
@@ -279,6 +280,19 @@ def _cross_fitted(said: Mapping[str, Any], dataset: DataSet) -> str:
         return f"{chosen}, which no re-ID network judges"
     doubts = "".join(f"; hardly better than chance: {why}" for why in map(doubt, judges) if why)
     return f"{chosen}; {FOLDS} judges, each for the identities that the other was trained on{doubts}"
+
+
+def _judged_by(said: Mapping[str, Any], judges: Path) -> str:
+    """Another step's scores of the same set may have taken the place of those that the study asks for."""
+    expected = {files.sha256(path) for path in judges.glob("fold-*.safetensors")}
+    scores = (said.get("selection") or {}).get("scores") or {}
+    judged = {name: made["reid"] for name, made in scores.items() if "reid" in made}
+    if wrong := [name for name, reid in judged.items() if set(reid.get("networks_sha256", ())) != expected]:
+        raise ValueError(
+            f"{some(wrong)}: by other networks than those in {_short(judges)}, so something else has scored the set; "
+            "choose another --units, or remove the units of that set"
+        )
+    return f"{some(judged)}: by the networks in {_short(judges)}" if judged else "not chosen by scores of identity"
 
 
 def _short(path: Path) -> str:

@@ -1,12 +1,13 @@
 """A study's folder: what was asked for, where its units lie, and what must not be mixed in it.
 
-DIR/study.json     the study as it was asked for last (augment.study.Layout), the digest of its data, versions
+DIR/study.json     the study as it was asked for last (augment.study.Layout), the digest of its data, versions, and
+                   how it was changed after its first trial
 DIR/units/         its units, unless they were put elsewhere, which studies may share
 """
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,11 +15,12 @@ from typing import Any
 
 from augment import files, runs, trial
 from augment.data.read import read_data
+from augment.results_audit import COMPUTING
 from augment.study import Given, Layout, Unit
 from augment.trial import State
 
 STUDY, UNITS, SCHEMA = "study.json", "units", 1
-BINDING = ("reid-augment", "torch")  # results made with different ones of these are not compared
+ADDED = ("created", "changes")  # what study.json says beside what is asked for
 Log = Callable[[str], None]
 
 
@@ -100,11 +102,15 @@ def publish(plan: Plan, log: Log) -> None:
     """Write what is asked for: study.json, and the command of each unit. Say what is new beside an earlier run."""
     saved = _saved(plan.out)
     wanted = _header(plan)
-    if saved is not None:
-        for line in _changes(saved, wanted):
-            log(line)
-    created = saved["created"] if saved else datetime.now(UTC).isoformat(timespec="seconds")
-    wanted |= {"created": created}
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    lines = _changes(saved, wanted) if saved else []
+    for line in lines:
+        log(line)
+    noted = saved.get("changes", []) if saved else []
+    if saved and (states := _trials(plan, saved)):
+        after = "after results were there" if State.DONE in states else "after trials had begun"
+        noted = [*noted, *({"when": now, "what": f"{line}, {after}"} for line in lines)]
+    wanted |= {"created": saved["created"] if saved else now, "changes": noted}
     if wanted != saved:
         files.write_json(plan.out / STUDY, wanted)
     for name, unit in plan.units.items():
@@ -116,11 +122,16 @@ def publish(plan: Plan, log: Log) -> None:
 def is_published(plan: Plan) -> bool:
     """Whether exactly this was asked for before."""
     saved = _saved(plan.out)
-    return saved is not None and _header(plan) | {"created": saved["created"]} == saved
+    return saved is not None and _header(plan) == {key: saved[key] for key in saved if key not in ADDED}
+
+
+def changes(out: Path) -> list[dict[str, str]]:
+    """How the study was changed after its first trial: `when`, and `what`."""
+    return (_saved(out) or {}).get("changes", [])
 
 
 def _header(plan: Plan) -> dict[str, Any]:
-    """As it reads in study.json, but for `created`."""
+    """As it reads in study.json, but for what is added there."""
     out = plan.out.absolute()
     place = plan.units_folder.relative_to(out) if plan.units_folder.is_relative_to(out) else plan.units_folder
     header = {"schema": SCHEMA, **_identity(plan), **plan.layout.description(), "versions": runs.versions()}
@@ -143,6 +154,12 @@ def _saved(out: Path) -> dict[str, Any] | None:
     return found
 
 
+def _trials(plan: Plan, saved: Mapping[str, Any]) -> list[State]:
+    """Of those that the study had before and that were begun."""
+    states = [trial.state(plan.folder(name)) for arm in saved["arms"] for name in arm["trials"].values()]
+    return [state for state in states if state is not State.NEW]
+
+
 def _begun(plan: Plan) -> bool:
     return any(state is not State.NEW for state in plan.states().values())
 
@@ -151,21 +168,35 @@ def _refuse_other_versions(path: Path) -> None:
     if not path.exists():
         return
     made, here = files.read_json(path)["versions"], runs.versions()
-    if differing := [name for name in BINDING if made.get(name) != here[name]]:
-        changes = ", ".join(f"{name} {made.get(name)} (here {here[name]})" for name in differing)
-        raise ValueError(f"{path.parent}: made with {changes}; choose another --out and --units, or install that")
+    if differing := [name for name in COMPUTING if made.get(name) != here[name]]:
+        found = ", ".join(f"{name} {made.get(name)} (here {here[name]})" for name in differing)
+        raise ValueError(f"{path.parent}: made with {found}; choose another --out and --units, or install that")
 
 
 def _changes(saved: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
     """What a study that is asked for anew has more, less and otherwise than before."""
     old, new = ({arm["name"]: arm["trials"] for arm in header["arms"]} for header in (saved, wanted))
-    pairs = [
-        ("seeds", set(map(str, saved["seeds"])), set(map(str, wanted["seeds"]))),
-        ("arms", set(old), set(new)),
-    ]
+    before, after = ([_versus(each) for each in header["contrasts"]] for header in (saved, wanted))
     lines = []
-    for kind, before, after in pairs:
-        lines += [f"added {kind}: {', '.join(sorted(after - before))}"] if after - before else []
-        lines += [f"{kind} left out this time: {', '.join(sorted(before - after))}"] if before - after else []
+    if saved["question"] != wanted["question"]:
+        lines.append(f"question: was {saved['question']!r}")
+    if before[0] != after[0]:
+        lines.append(f"another headline: {after[0]} in place of {before[0]}")
+    lines += [*_difference("comparisons", before, after), *_difference("arms", list(old), list(new))]
+    if saved["erasing"] != wanted["erasing"]:
+        alone = [_versus(header["erasing"]) if header["erasing"] else "none" for header in (saved, wanted)]
+        lines.append(f"random erasing alone: {alone[0]} -> {alone[1]}")
+    if saved["seeds"] != wanted["seeds"]:
+        lines.append(f"seeds {len(saved['seeds'])} -> {len(wanted['seeds'])}")
     shared = [name for name in old.keys() & new.keys() if any(new[name].get(s, t) != t for s, t in old[name].items())]
     return lines + ([f"arms that are other trials than before: {', '.join(sorted(shared))}"] if shared else [])
+
+
+def _difference(kind: str, before: Sequence[str], after: Sequence[str]) -> list[str]:
+    added, dropped = ([name for name in one if name not in other] for one, other in ((after, before), (before, after)))
+    lines = [f"added {kind}: {', '.join(added)}"] if added else []
+    return lines + ([f"{kind} left out this time: {', '.join(dropped)}"] if dropped else [])
+
+
+def _versus(contrast: Mapping[str, str]) -> str:
+    return f"{contrast['arm']!r} against {contrast['against']!r}"

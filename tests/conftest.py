@@ -27,6 +27,7 @@ install_import_hook(
         "augment.merging",
         "augment.replacing",
         "augment.comparison",
+        "augment.report_learning",
         "augment.report_plots",
         "augment.report_poses",
         "augment.report_galleries",

@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from augment.commands import options
 from augment.executors import EXECUTORS
+from augment.study import Layout, Unit
 
 
 @click.command("ablate")
@@ -70,6 +71,7 @@ def command(
     if device in ("cpu", "mps") and executor == "local":
         jobs = jobs or 1
     plan = prepare(AblateConfig(find(study), scale, seeds, data, units, device), out)
+    _require_options(ctx, plan.layout)
     if dry_run:
         click.echo(table(plan, jobs or 1))
         return
@@ -85,6 +87,34 @@ def command(
     for line in filter(None, (outcome.table, outcome.page)):
         click.echo(line)
     ctx.exit(1 if outcome.complaints else 0)
+
+
+def _require_options(ctx: click.Context, layout: Layout) -> None:
+    """Parse every command line of a study, so that a mistake is known before hours are spent on the steps before it.
+
+    Raises:
+        ValueError: an option that its command does not take; the message names the step.
+    """
+    from augment.cli import group
+
+    for unit in layout.units.values():
+        command = group.get_command(ctx, unit.command)
+        assert command is not None
+        try:
+            _parse(click.Context(command, parent=ctx, info_name=unit.command), unit)
+        except click.UsageError as error:
+            said = " ".join(error.format_message().split()).rstrip(".")
+            raise ValueError(f"step {unit.command} {unit.label}: {said}; correct the study") from None
+
+
+def _parse(ctx: click.Context, unit: Unit) -> None:
+    """As click does, but for paths, many of which are made by other steps yet."""
+    values, rest, _ = ctx.command.make_parser(ctx).parse_args(list(unit.argv[1:]))
+    if rest:
+        raise click.UsageError(f"Got unexpected extra arguments ({' '.join(map(str, rest))})", ctx)
+    for parameter in ctx.command.get_params(ctx):
+        if parameter.name in values and not isinstance(parameter.type, click.Path):
+            parameter.type_cast_value(ctx, values[parameter.name])
 
 
 @contextmanager

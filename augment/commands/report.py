@@ -24,11 +24,13 @@ MOST = 20_000  # thumbnails, of which a page is 100 MB
     "--thumbnails", default=600, show_default=True, type=click.IntRange(0, MOST), metavar="N",
     help="Images on the page, at most: half of them queries, the others generated.",
 )  # fmt: skip
-def command(study: Path, out: Path | None, form: str | None, thumbnails: int) -> None:
+@click.pass_context
+def command(context: click.Context, study: Path, out: Path | None, form: str | None, thumbnails: int) -> None:
     """Write the report of the study in DIR, which `augment ablate` made, as far as the study is done.
 
     One HTML page that loads nothing else: result, tables, plots, images, checks and provenance. The tables lie beside
-    it as CSV, Markdown and LaTeX. Prints the path of the page and the result in a sentence.
+    it as CSV, Markdown and LaTeX. Prints the path of the page and the result in a sentence; where a check of leakage
+    or provenance has failed, that stands in place of a result, and the exit code is 1.
 
     \b
     Example:
@@ -44,4 +46,8 @@ def command(study: Path, out: Path | None, form: str | None, thumbnails: int) ->
         click.echo(written.headline)
     else:
         options.log(f"{written.page}")
+        if not written.passed:
+            options.log(written.headline)
         click.echo(render(written.tables, form))
+    if not written.passed:
+        context.exit(1)

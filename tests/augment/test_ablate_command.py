@@ -127,6 +127,26 @@ def test_a_dry_run_prints_every_unit_and_writes_nothing(augment, study, tmp_path
     assert lines[-1] == "6 trials; 0 of 8 units are done; about 1.5 h left on 2 jobs"
 
 
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (("--ratio 0.5", "--ratioz 0.5"), "step train-reid many, seed 0: No such option '--ratioz'"),
+        (("--ratio 0.5", "--ratio much"), "step train-reid many, seed 0: Invalid value for '--ratio': 'much' is not"),
+        (("--ratio 0.5", "--ratio 0.5 x"), "step train-reid many, seed 0: Got unexpected extra argument"),
+        (("--per-image 1", "--per-image"), "step synthesize --per-image --generator copy: "),
+    ],
+)
+@pytest.mark.parametrize("dry", [["--dry-run"], []])
+def test_wrong_options_are_found_before_anything_is_made(augment, tmp_path, wrong, said, dry):
+    path = tmp_path / "wrong.py"
+    path.write_text(STUDY.replace(*wrong))
+    outcome = augment("ablate", path, "--out", tmp_path / "out", *dry)
+    assert (outcome.code, outcome.out, outcome.err.count("\n")) == (2, "", 1)
+    assert said in outcome.err
+    assert outcome.err.endswith("; correct the study\n")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_dry_run_on_given_data(augment, study, pedestrians, tmp_path):
     words = ["ablate", study, "--out", tmp_path / "out", "--dry-run", "--scale", "given"]
     shown = augment(*words, "--data", pedestrians)
@@ -180,13 +200,13 @@ def test_another_study_is_not_mixed_in(augment, continued, study, tmp_path):
 def test_a_failing_unit_makes_the_exit_code_1(augment, study, tmp_path, monkeypatch):
     """The message names its log; what needs it is listed."""
     wrong = tmp_path / "wrong.py"
-    wrong.write_text(STUDY.replace("--identities 4", "--identities 0"))
+    wrong.write_text(STUDY.replace("--identities 4", "--identities 20000"))
     outcome = augment("ablate", wrong, "--out", tmp_path / "out", "--device", "cpu")
     assert (outcome.code, outcome.out) == (1, "")
     lines = outcome.err.splitlines()
     assert lines[0] == "0 of 4 units are done; 2 trials"
-    failed = [line for line in lines if line.startswith("failed: make-data --identities 0")]
-    assert "exit code 2: Error: --identities: 0 is not in the range" in failed[-1]
+    failed = [line for line in lines if line.startswith("failed: make-data --identities 20000")]
+    assert "exit code 2: Error: identities 20000: expected a whole number from 1 to 4999" in failed[-1]
     assert failed[-1].endswith("log.txt)")
     assert sum(line.startswith("not run: ") and line.endswith(", which failed") for line in lines) == 3
     assert "--retry-failed" in lines[-1]

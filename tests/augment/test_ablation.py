@@ -259,7 +259,13 @@ def test_checks_come_before_what_they_protect(tmp_path, monkeypatch):
     assert order[-1][2][0].keys() == plan.layout.trials.keys()
     found = files.read_json(plan.out / "audit.json")
     assert (found["schema"], found["passed"]) == (1, True)
-    assert [check["name"] for check in found["checks"]] == whats
+    assert [check["name"] for check in found["checks"]] == ["plan: changes", *whats]
+    assert order[-1][2][1] == [("mixed", "real"), ("filtered", "real"), ("subset", "real")]
+    assert found["checks"][0] == {
+        "name": "plan: changes",
+        "passed": True,
+        "detail": "none after the study's first trial",
+    }
 
 
 @pytest.mark.parametrize("failing", ["audit_plan", "audit_data", "audit_set", "audit_results"])

@@ -25,6 +25,8 @@ def test_expected_until_measured():
         ([("train-reid", 130.0)], 1, "about 0 s left"),
         ([("train-reid", 30.0), ("score", 0.0)], 1, "at least 70 s left"),
         ([("score", 0.0)], 1, "time left unknown"),
+        ([("score", 0.0), ("filter", 0.0)], 1, "time left unknown"),  # the filter is short, the score takes anything
+        ([("filter", 0.0)], 1, "about 0 s left"),
     ],
 )
 def test_time_left(rest, slots, words):

@@ -116,3 +116,11 @@ def test_queries_of_other_data_are_refused(tmp_path, pedestrians):
     first = comparisons(found)[0]
     with pytest.raises(ValueError, match="its queries are not those of the results"):
         report_galleries.of_queries(found, first, other, 10)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_few_images_of_a_selection(place, pedestrians, tmp_path, count):
+    reader = store.Reader(place)
+    path = store.write_selection(tmp_path / "kept.h5", reader, np.asarray([1, 3, 5]), {"tool": "test"})
+    gallery = report_galleries.of_set("title", "about.", store.Reader(path), read_data(pedestrians), count)
+    assert [card.value for card in gallery.cards] == [5, 1][:count]

@@ -1,11 +1,14 @@
 """What the report reads of a study's folder: whatever is done, paired by seed, and clear words for what is no study."""
 
 import json
+from pathlib import Path
 
 import pytest
 
+from augment import study
 from augment.comparison import holm
-from augment.report_study import comparisons, erasing_alone, level, read
+from augment.report_study import _labels, comparisons, erasing_alone, level, read
+from augment.study import DATA, Arm, Contrast, Control, Given, Step, Study
 from tests import studying
 
 
@@ -102,3 +105,32 @@ def test_what_is_no_study_is_refused_in_words(tmp_path, folder, pedestrians):
     (folder / "study.json").write_text("{")
     with pytest.raises(ValueError, match=r"study.json: not a JSON file"):
         read(folder)
+
+
+def test_steps_whose_options_are_alike_are_told_apart_by_what_they_are_made_from():
+    generators = [Step("train-generator", f"--images {images}", (DATA,)) for images in (8, 9)]
+    arms = tuple(
+        Arm(f"arm{number}", "", (Step("synthesize", "--per-image 2", (DATA, generator)),))
+        for number, generator in enumerate(generators)
+    )
+    asked = Study("title", "question", arms, (Contrast("arm0", "arm1"),))
+    units = study.lay_out(asked, seeds=1, given=Given(Path("data"), "d" * 64)).description()["units"]
+    labels = [label for name, label in _labels(units).items() if name.startswith("synthesize")]
+    assert labels == [f"--per-image 2, from train-generator --images {images}" for images in (8, 9)]
+    assert len(set(_labels(units).values())) == len(units)
+
+
+def test_a_set_of_real_images_in_its_place_and_a_random_subset_are_called_so(folder, pedestrians):
+    kept = Step("filter", "--top 0.7", (studying.SYNTHESIZE,))
+    arms = (
+        Arm("copies", "--ratio 1 --control real-duplicated", (kept,)),
+        Arm("filtered", "--ratio 1", (kept,)),
+        Arm("random", "--ratio 1", (Control(kept),)),
+    )
+    layout = studying.lay_out(pedestrians, Study("title", "question", arms, (Contrast("filtered", "random"),)))
+    studying.write_json(folder / "study.json", studying.described(layout))
+    found = read(folder)
+    assert [found.trains(arm.name) for arm in arms] == [False, True, True]
+    first, second = found.sets()
+    assert found.made_by(first) == "filter --top 0.7"
+    assert found.made_by(second) == "a random subset of the same count as: filter --top 0.7"

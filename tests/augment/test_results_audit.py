@@ -127,14 +127,28 @@ def test_an_arm_may_train_on_a_subset_of_the_others_data(results, whole, expecte
         assert details(found)["data"].endswith("; subsets of it: 1")
 
 
-def test_only_matched_arms_need_as_many_updates(results):
+def test_comparisons_of_unequal_updates_are_named(results):
     for seed in (0, 1):
         results["longer", seed] = result(seed, epochs=6, iterations=60)
         results["unmatched", seed] = result(seed, synthetic=["x.h5"], iterations=60)
         results["scarce", seed] = result(seed, portion=0.5, iterations=15)
     found = audit_results(results)
     assert failed(found) == set()
-    assert details(found)["updates"] == "iterations: real 30, mixed 30, longer 60, unmatched 60, scarce 15"
-    for seed in (0, 1):
-        results["mixed", seed]["iterations"] = 31
-    assert failed(audit_results(results)) == {"updates"}
+    counts = "iterations: real 30, mixed 30, longer 60, unmatched 60, scarce 15"
+    assert details(found)["updates"] == counts
+    pairs = [("mixed", "real"), ("unmatched", "longer"), ("absent", "real")]
+    told = details(audit_results(results, pairs))["updates"]
+    assert told == f"{counts}; in each of 2 comparisons both arms have as many, within 5%"
+    found = audit_results(results, [*pairs, ("unmatched", "real")])
+    assert failed(found) == set()
+    assert details(found)["updates"] == (
+        f"{counts}; NOT of equal updates (more than 5% apart) are 1 of 3 comparisons: "
+        "'unmatched' against 'real' (60 and 30)"
+    )
+
+
+@pytest.mark.parametrize(("iterations", "equal"), [(1050, True), (1051, False)])
+def test_five_percent_of_updates_are_the_limit(iterations, equal):
+    found = {("a", 0): result(0, iterations=iterations), ("b", 0): result(0, iterations=1000)}
+    for pair in (("a", "b"), ("b", "a")):
+        assert ("NOT" not in details(audit_results(found, [pair]))["updates"]) == equal

@@ -176,6 +176,60 @@ def test_files_count_by_what_they_hold(tmp_path):
     assert name(first) != before
 
 
+@pytest.mark.parametrize("form", ["--init {}", "--init={}"])
+def test_folders_count_by_what_tells_them_apart(tmp_path, form):
+    folder = tmp_path / "run"
+    folder.mkdir()
+
+    def name() -> str:
+        made = Step("train-generator", form.format(folder), (DATA,))
+        return of(lay_out(study(Arm("a", "", (replace(SET, inputs=(DATA, made)),)))), "train-generator")[0].name
+
+    with pytest.raises(ValueError, match=r"train-generator --init.*run holds none of generator.safetensors.*give a f"):
+        name()
+    (folder / "generator.safetensors").write_bytes(b"weights")
+    before = name()
+    (folder / "losses.csv").write_text("1")
+    assert name() == before
+    (folder / "generator.safetensors").write_bytes(b"other weights")
+    assert name() != before
+
+
+def test_a_file_in_one_word_with_its_option_counts_by_what_it_holds(tmp_path):
+    weights = tmp_path / "weights.bin"
+
+    def name(content: bytes) -> str:
+        weights.write_bytes(content)
+        return lay_out(study(Arm("a", f"--init={weights}"))).trials["a", 0]
+
+    assert name(b"one") == name(b"one") != name(b"two")
+
+
+@pytest.mark.parametrize("scored", [SET, Step("filter", "--top 0.9", (SET,)), Control(Step("filter", "", (SET,)))])
+def test_a_set_is_scored_by_one_step(scored):
+    """A selection has no pixels of its own, and its scores lie beside the set that has."""
+    other = Step("filter", "--top 0.5", (scored, Step("score", "--epochs 20", (scored, DATA))))
+    asked = study(Arm("a", "", (KEPT,)), Arm("b", "", (other,)))
+    with pytest.raises(ValueError, match=r"score-\w+ \(score --epochs 10\) and score-\w+ .*--epochs 20\): two score"):
+        lay_out(asked)
+    again = replace(SET, options="--per-image 3")
+    lay_out(
+        study(Arm("a", "", (KEPT,)), Arm("b", "", (replace(KEPT, inputs=(again, Step("score", "", (again, DATA)))),)))
+    )
+
+
+def test_labels_name_the_share_of_the_images():
+    part = Step("subset", "--portion 0.2", (DATA,))
+    made = Step("synthesize", "--per-image 2", (part, Step("train-generator", "--model dptn", (part,))))
+    kept = Step("filter", "--top 0.7", (made,))
+    units = lay_out(study(Arm("a", "", (kept,), data=part))).units.values()
+    labels = {unit.command: unit.label for unit in units if unit.command != REID}
+    assert labels == {
+        "make-data": "--identities 4", "subset": "--portion 0.2", "train-generator": "20 % subset: --model dptn",
+        "synthesize": "20 % subset: --per-image 2", "filter": "20 % subset: --top 0.7",
+    }  # fmt: skip
+
+
 def test_options_are_split_as_a_shell_does():
     kept = Step("filter", "--keep 'identity_margin > 0'", (SET,))
     layout = lay_out(study(Arm("a", "", (kept,))))

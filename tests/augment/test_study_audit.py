@@ -1,5 +1,6 @@
 """Each kind of leak, made in files of procedural pedestrians, fails the check that is about it; clean data passes."""
 
+import hashlib
 import json
 import shutil
 from dataclasses import replace
@@ -309,6 +310,20 @@ def test_an_unfinished_set(plan, pedestrians, tmp_path):
     assert failed(audit_set(folder, pedestrians)) == set()
     assert failed(audit_set(folder / "part-00000.h5", pedestrians)) == {"complete"}
     assert failed(audit_set(tmp_path / "nothing.h5", pedestrians)) == {"complete"}
+
+
+def test_selections_go_by_the_judges_of_the_study(plan, pedestrians, tmp_path):
+    judges = [tmp_path / "judges" / f"fold-{place}.safetensors" for place in (0, 1)]
+    judges[0].parent.mkdir()
+    for path in judges:
+        path.write_bytes(path.name.encode())
+    digests = [hashlib.sha256(path.name.encode()).hexdigest() for path in judges]
+    reader = store.Reader(noise_sets.write_set(tmp_path / "set.h5", pedestrians, plan))
+    scores = noise_sets.scores(pedestrians, reid={"networks_sha256": digests})
+    store.write_selection(tmp_path / "kept.h5", reader, np.arange(0, len(reader), 2), {"top": 0.5, "scores": scores})
+    assert failed(audit_set(tmp_path / "kept.h5", pedestrians, judges[0].parent)) == set()
+    judges[1].write_bytes(b"another network")
+    assert failed(audit_set(tmp_path / "kept.h5", pedestrians, judges[0].parent)) == {"judges"}
 
 
 @pytest.mark.parametrize(

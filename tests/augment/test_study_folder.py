@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from augment import files, runs, study_folder, trial
+from augment.results_audit import COMPUTING
 from augment.study import DATA, Arm, Contrast, Step, Study, lay_out
 from augment.study_folder import Plan, given_data, publish, refuse_to_mix, units_folder
 
@@ -56,11 +57,38 @@ def test_what_is_new_is_said(out):
     created = files.read_json(published(out)[0].out / "study.json")["created"]
     more = replace(STUDY, seeds=3, arms=(*STUDY.arms[::-1], Arm("erased", "--erase 0.5")))
     assert not study_folder.is_published(plan(out, more))
-    assert published(out, more)[1] == ["added seeds: 2", "added arms: erased"]
+    assert published(out, more)[1] == ["added arms: erased", "seeds 2 -> 3"]
     assert files.read_json(out / "study.json")["created"] == created
-    assert published(out)[1] == ["seeds left out this time: 2", "arms left out this time: erased"]
+    assert published(out)[1] == ["arms left out this time: erased", "seeds 3 -> 2"]
     longer = replace(STUDY, arms=(STUDY.arms[0], replace(STUDY.arms[1], options="--epochs 9")))
     assert published(out, longer)[1] == ["arms that are other trials than before: mixed"]
+    assert study_folder.changes(out) == [], "no trial was begun"
+
+
+def test_changes_after_the_first_trial_stay_on_record(out):
+    third = Arm("erased", "--erase 0.5")
+    first = replace(STUDY, arms=(*STUDY.arms, third), contrasts=(Contrast("mixed", "real"), Contrast("erased", "real")))
+    made, _ = published(out, first)
+    files.write_json(made.folder(made.layout.trials["real", 0]) / "attempts.json", [{"host": "h", "started": 0.0}])
+    other = replace(first, contrasts=(first.contrasts[1], Contrast("mixed", "erased")), question="Why?", seeds=5)
+    _, log = published(out, other)
+    assert log == [
+        "question: was '?'", "another headline: 'erased' against 'real' in place of 'mixed' against 'real'",
+        "added comparisons: 'mixed' against 'erased'", "comparisons left out this time: 'mixed' against 'real'",
+        "seeds 2 -> 5",
+    ]  # fmt: skip
+    assert [each["what"] for each in study_folder.changes(out)] == [f"{line}, after trials had begun" for line in log]
+    assert all(each["when"].startswith("20") for each in study_folder.changes(out))
+    assert study_folder.is_published(plan(out, other))
+
+    result = {"versions": runs.versions()}
+    files.write_json(made.folder(made.layout.trials["real", 0]) / "result.json", result)
+    fewer = replace(other, arms=(*STUDY.arms,), contrasts=(Contrast("mixed", "real"),))
+    published(out, fewer)
+    published(out, fewer)
+    told = [each["what"] for each in study_folder.changes(out)]
+    assert len(told) == len(log) + 4
+    assert told[-1] == "arms left out this time: erased, after results were there"
 
 
 @pytest.mark.parametrize(
@@ -116,14 +144,14 @@ def test_query_images_count(pedestrians, tmp_path):
     assert given_data(moved).digest != given_data(pedestrians).digest
 
 
-@pytest.mark.parametrize("name", ["reid-augment", "torch"])
+@pytest.mark.parametrize("name", COMPUTING)
 def test_units_of_other_versions_are_refused(out, monkeypatch, name):
     made, _ = published(out)
     folder = made.folder(next(iter(made.units)))
     files.write_json(folder / "result.json", {"versions": runs.versions() | {name: "0.0.1"}})
-    with pytest.raises(ValueError, match=rf"{folder.name}: made with {name} 0\.0\.1 \(here [\w.+]+\); choose another"):
+    with pytest.raises(ValueError, match=rf"{folder.name}: made with {name} 0\.0\.1 \(here [\w.+-]+\); choose another"):
         refuse_to_mix(made)
-    files.write_json(folder / "result.json", {"versions": runs.versions() | {"pillow": "0.0.1"}})
+    files.write_json(folder / "result.json", {"versions": runs.versions() | {"h5py": "0.0.1"}})
     refuse_to_mix(made)
 
 

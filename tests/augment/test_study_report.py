@@ -45,6 +45,10 @@ def test_the_page_holds_what_was_found(page):
     assert "seeds passed paired" in words
     assert "time used 22 minutes" in words, "13 units of 100 seconds"
     assert "What is missing" not in words
+    assert "first comparison is the study's primary outcome, fixed in advance, at its own 5 %" in words
+    assert "Accuracy on the training list in the last epoch is below 90 %: mixed+erasing (60 %); real" in words
+    assert "arm − against" in words
+    assert "mixed+erasing − real+erasing" in words
 
 
 def test_the_same_study_gives_the_same_bytes(page, tmp_path):
@@ -105,9 +109,21 @@ def test_an_incomplete_study_says_what_it_lacks(folder, pedestrians):
 def test_a_failed_check_stands_at_the_top(folder):
     checks = [studying.check("leakage", "identity 7 is in both", passed=False)]
     studying.write_json(folder / "audit.json", {"schema": 1, "passed": False, "checks": checks})
-    words = text_of(study_report.write(folder))
+    found = study_report.run(folder)
+    words = text_of(found.page)
+    assert found.headline == "The audit failed: leakage: identity 7 is in both; no result is claimed."
+    assert found.headline in words
     assert words.index("no result of this study counts") < words.index("Comparisons")
     assert "leakage FAILED identity 7 is in both" in words
+
+
+@pytest.mark.parametrize("form", [(), ("--format", "csv")])
+def test_a_failed_check_is_a_failed_command(folder, monkeypatch, capsys, form):
+    checks = [studying.check("leakage", "identity 7 is in both", passed=False)]
+    studying.write_json(folder / "audit.json", {"schema": 1, "passed": False, "checks": checks})
+    outcome = caller(monkeypatch, capsys)("report", folder, "--thumbnails", 0, *form)
+    assert outcome.code == 1
+    assert "The audit failed: leakage: identity 7 is in both; no result" in (outcome.err if form else outcome.out)
 
 
 def test_a_study_without_any_result_has_a_page(folder):
@@ -131,7 +147,7 @@ def test_what_cannot_be_shown_is_said(folder, pedestrians):
     assert "No images are shown, because the data cannot be read" in text_of(study_report.write(folder))
 
 
-@pytest.mark.parametrize("count", [0, 3])
+@pytest.mark.parametrize("count", [0, 1, 2, 3])
 def test_no_more_thumbnails_than_asked_for(folder, count):
     page = study_report.run(folder, thumbnails=count).page.read_text(encoding="utf-8")
     shown = page.count("data-src=")
@@ -143,9 +159,9 @@ def test_the_command_prints_page_and_result_or_tables(folder, monkeypatch, capsy
     augment = caller(monkeypatch, capsys)
     page, said = augment("report", folder).out.splitlines()
     assert page == str(folder / "report.html")
-    assert "mAP (95 % interval" in said
+    assert re.search(r"mAP \(95 % interval .*, p .*, 3 seeds\)", said)
     outcome = augment("report", folder, "--format", "csv", "--thumbnails", 2)
-    assert outcome.out.startswith("# Comparisons\narm,against,measure,gain,low,high,")
+    assert outcome.out.startswith("# Comparisons\narm,against,gain,low,high,measure,")
     assert outcome.err.strip() == page
 
 
