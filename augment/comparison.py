@@ -43,8 +43,8 @@ class Difference:
 
     `p` is below 0.05 exactly where the interval excludes 0. With one seed the interval holds for the two networks that
     were trained, knows nothing of the noise of training, and there are neither `p` nor `mde`; of one identity as well
-    it holds every possible gain. `mde` is as uncertain as the interval: of studies with three seeds 7 of 10 find a gain of
-    that size, of those with five 3 of 4.
+    it holds every possible gain. `mde` is as uncertain as the interval: of studies with three seeds 7 of 10 find a gain
+    of that size, of those with five 3 of 4.
     """
 
     mean: float
