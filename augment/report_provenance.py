@@ -47,7 +47,7 @@ def _expected(found: Found) -> str:
     if not told:
         return ""
     left = len(found.units) - len(told)
-    return duration(sum(told)) + (f", besides {left} units of which nothing is known" if left else "")
+    return duration(float(sum(told))) + (f", besides {left} units of which nothing is known" if left else "")
 
 
 def _recorded(found: Found) -> str:
