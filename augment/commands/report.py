@@ -35,7 +35,7 @@ def command(context: click.Context, study: Path, out: Path | None, form: str | N
     \b
     Example:
       augment report ablation
-      augment report ablation --format latex > tables.tex
+      augment report ablation --format latex
     """
     from augment.report_tables import render
     from augment.study_report import run

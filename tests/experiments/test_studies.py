@@ -44,9 +44,10 @@ def test_every_command_line_is_one_that_augment_takes(name, scale, monkeypatch, 
         for word in unit.argv:  # what options demand to be there
             if word.startswith("make-data-") or word.endswith((".h5", "/run", "/data")):
                 Path(word).mkdir(parents=True, exist_ok=True)
-        command = cli.group.get_command(cli.group.make_context("augment", ["doctor"]), unit.command)
+        whole = cli.group.make_context("augment", ["doctor"])
+        command = cli.group.get_command(whole, unit.command)
         assert command is not None
-        command.make_context(unit.command, list(unit.argv[1:]))
+        command.make_context(unit.command, list(unit.argv[1:]), parent=whole)
 
 
 @pytest.mark.parametrize("name", NAMES)
