@@ -12,7 +12,7 @@ from augment.image_metrics import METRICS, POSE, POSES, SET, SOURCE, TRUE
 from augment.image_networks import Networks
 from augment.image_pairs import Compared, Points
 from augment.image_passes import DISTRIBUTION, Columns, Passes
-from augment.pose_estimation import PersonDetector, annotated_by
+from augment.pose_estimation import annotated_by
 
 OF_REAL = {"inception_score", "mask_is", "pckh", "detection_score"}  # whose floor is the same of real images
 
@@ -99,18 +99,18 @@ def notes(metrics: Mapping[str, Any], compared: Compared, networks: Networks, an
             found.append("identity_similarity: by a network of which it is unknown what it was trained on")
     found += unequal_floors(metrics)
     if "pckh" in metrics and networks.estimator is not None:
-        found += _foreign_annotations(annotations, networks.estimator)
+        found += _foreign_annotations(annotations, networks.estimator.provenance)
     return found
 
 
-def _foreign_annotations(annotations: Sequence[Path], estimator: PersonDetector) -> list[str]:
+def _foreign_annotations(annotations: Sequence[Path], estimator: Mapping[str, Any]) -> list[str]:
     """What PCKh rests on where the joints it compares are not known to be of one estimator."""
     found = []
     for path in annotations:
         made_by = annotated_by(path)
         if made_by is None:
             found.append(f"pckh: which estimator made {path.name} is unknown; joints of one estimator compare fairly")
-        elif made_by != estimator.provenance:
+        elif made_by != estimator:
             found.append(
                 f"pckh: {path.name} is {made_by['estimator']}'s, not of the network and settings used here; only the "
                 "same one's joints compare fairly"
