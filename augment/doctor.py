@@ -17,6 +17,7 @@ EXTRAS = {
     "matplotlib": "report",
     "lpips": "metrics",
     "torch_fidelity": "metrics",
+    "numba": "metrics",
     "onnxruntime": "pose",
     "pytest": "test",
 }
