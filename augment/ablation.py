@@ -7,7 +7,7 @@ from pathlib import Path
 
 from augment import auditing, files, interruption, schedule, studies, study_folder, study_report, trial
 from augment.auditing import Auditor, Unsound
-from augment.estimate import Estimate, duration
+from augment.estimate import Estimate, Remaining, duration
 from augment.executors import Executor
 from augment.interruption import Flag, Preempted
 from augment.report_plots import require_plotting
@@ -220,8 +220,8 @@ class _Course:
         return self._estimate.left(self.schedule.rest(), self.slots)
 
 
-def table(plan: Plan, jobs: int) -> str:
-    """What a run would do: a row a unit, then the totals."""
+def table(plan: Plan, slots: int | None) -> str:
+    """What a run would do: a row a unit, then the totals. `slots` units run at a time; None: only the cluster knows."""
     states = plan.states()
     estimate = _estimate(plan, states)
     rows = [("state", "expected", "unit", "what", "command")]
@@ -231,10 +231,29 @@ def table(plan: Plan, jobs: int) -> str:
         rows.append((states[name], expected, name, _label(unit), f"augment {shlex.join(unit.argv)}"))
     widths = [max(map(len, column)) for column in list(zip(*rows, strict=True))[:-1]]
     lines = ["  ".join([*map(str.ljust, row, widths), row[-1]]) for row in rows]
-    rest = [(plan.units[name].command, 0.0) for name, state in states.items() if state is not State.DONE]
+    rest = {
+        name: Remaining(plan.units[name].command, plan.units[name].needs)
+        for name, state in states.items()
+        if state is not State.DONE
+    }
     done = len(plan.units) - len(rest)
     total = f"{len(plan.layout.trials)} trials; {done} of {len(plan.units)} units are done"
-    return "\n".join([*lines, "", f"{total}; {estimate.left(rest, jobs)} on {jobs} job{'s' if jobs > 1 else ''}"])
+    return "\n".join([*lines, "", f"{total}; {estimate.left(rest, slots or 1)} {_by(slots)}"])
+
+
+def doubts(plan: Plan) -> list[str]:
+    """A line for each check of the plan and of what is there that a run would fail at its start; nothing is written."""
+    return [
+        f"audit: {check.name}: {check.detail}; a run would stop here"
+        for check in auditing.beforehand(plan)
+        if not check.passed
+    ]
+
+
+def _by(slots: int | None) -> str:
+    if slots is None:
+        return "if one unit runs at a time; without --jobs as many do as the cluster has room for"
+    return f"on {slots} job{'s' if slots > 1 else ''}"
 
 
 def _label(unit: Unit) -> str:

@@ -1,6 +1,7 @@
 """The audit of a study as it goes on: each check as soon as what it looks at is there, all of them in audit.json."""
 
-from collections.abc import Callable, Collection, Iterable
+import itertools
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from augment import files, study_audit, study_folder
 from augment.study import REID
 from augment.study_audit import Check
 from augment.study_folder import Plan
+from augment.trial import State
 
 AUDIT = "audit.json"
 
@@ -40,17 +42,28 @@ class Auditor:
         Raises:
             Unsound: a check failed, here as in the other methods.
         """
-        self._add([_changes(self._plan.out), *study_audit.audit_plan(self._plan.layout)])
+        self._add(self._of_plan())
 
     def made(self, done: Collection[str]) -> None:
         """Data and synthetic sets that are there now and have not been looked at."""
+        for checks in self._of_made(done):
+            self._add(checks)
+
+    def foretold(self, done: Collection[str]) -> list[Check]:
+        """The checks of `plan` and of `made`, of which none is kept."""
+        return [*self._of_plan(), *itertools.chain.from_iterable(self._of_made(done))]
+
+    def _of_plan(self) -> list[Check]:
+        return [_changes(self._plan.out), *study_audit.audit_plan(self._plan.layout)]
+
+    def _of_made(self, done: Collection[str]) -> Iterator[list[Check]]:
         for data in [path for path in self._data if self._is_there(path, done)]:
             del self._data[data]
-            self._add(study_audit.audit_data(self._plan.units_folder / data))
+            yield study_audit.audit_data(self._plan.units_folder / data)
         for path, data in [pair for pair in self._sets if all(self._is_there(each, done) for each in pair)]:
             del self._sets[path, data]
             folder, judges = self._plan.units_folder, self._judges(path)
-            self._add(study_audit.audit_set(folder / path, folder / data, judges))
+            yield study_audit.audit_set(folder / path, folder / data, judges)
 
     def results(self, done: Collection[str]) -> None:
         """What the finished trials say of themselves."""
@@ -85,6 +98,11 @@ class Auditor:
         if failed := [check for check in self._checks if not check.passed]:
             raise Unsound(failed[0])
         self._heed()
+
+
+def beforehand(plan: Plan) -> list[Check]:
+    """What a run would check before its first unit; nothing is written."""
+    return Auditor(plan).foretold({name for name, state in plan.states().items() if state is State.DONE})
 
 
 def passed(plan: Plan) -> bool:

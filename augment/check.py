@@ -13,6 +13,7 @@ from augment.data.images import glance, read_image
 from augment.data.pairs import read_pairs
 from augment.data.read import PUBLISHED, survey
 from augment.data.records import DISTRACTOR, UNKNOWN_CAMERA, DataSet, Record
+from augment.data.subsets import origin
 from augment.data.survey import MOST_NAMED, some
 from augment.plan import COLUMNS
 
@@ -70,6 +71,7 @@ def check(data: Path, *, poses: Path | None = None, deep: bool = False) -> Repor
         report.errors.append(f"{len(shared)} identities are both in training and in query or gallery: {some(shared)}")
     _check_search(dataset, report)
     _check_numbers(dataset.train, report)
+    _check_subset(dataset, report)
     if fashion:
         _check_fashion(dataset, sizes, report)
     return report
@@ -122,6 +124,20 @@ def _check_numbers(train: tuple[Record, ...], report: Report) -> None:
                 f"train: {len(large)} {what} above {most} ({some(large)}), which no synthetic set can hold: number "
                 "them lower before `augment synthesize`"
             )
+
+
+def _check_subset(dataset: DataSet, report: Report) -> None:
+    """Of what these are a share: results of a part say little about the whole."""
+    try:
+        whole = origin(dataset)
+    except ValueError as error:
+        report.errors.append(str(error))
+        return
+    if whole is not None:
+        report.notes.append(
+            f"made by `augment subset` of a {whole.title} root (training split {whole.data_digest[:12]}...): {whole}, "
+            f"of {whole.identities:,} identities"
+        )
 
 
 def _check_images(records: list[Record], deep: bool, report: Report) -> set[tuple[int, int]]:

@@ -21,7 +21,7 @@ from torch import nn
 from augment import audit, files, runs
 from augment.data.images import require_readable
 from augment.data.records import DataSet, Record
-from augment.reid_training import file_source, init_file, train_in_files
+from augment.reid_training import file_source, init_file, require_size, train_in_files
 from reid import torchreid_api
 from reid.configuration import determining_options
 from reid.consistency import FOLDS, folds, left_out_margin
@@ -87,8 +87,8 @@ def prepare(folder: Path, dataset: DataSet, training: ReidConfig) -> CrossFit:
     """Check that the judges in `folder` are, or can become, those asked for.
 
     Raises:
-        ValueError: too few identities; an unknown model; weights to start from that are missing; a run of another kind,
-            of other data or with other options in `folder`.
+        ValueError: too few identities; an unknown model, or a size that it cannot take; weights to start from that are
+            missing; a run of another kind, of other data or with other options in `folder`.
     """
     records = sorted(dataset.train, key=lambda record: (record.name, record.pid, record.camid))
     pair = CrossFit(folder, training, tuple(records))
@@ -96,6 +96,7 @@ def prepare(folder: Path, dataset: DataSet, training: ReidConfig) -> CrossFit:
     _require_ours(folder, _determining(dataset, training))
     with torch.device("meta"):
         torchreid_api.build_model(training.model, 2)  # refuses an unknown one before hours of other work
+    require_size(training)
     return pair
 
 

@@ -1,9 +1,19 @@
 """How long the rest of a study will take: as its file expects, then as its own commands have shown."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from statistics import fmean
 
 from augment.study import COMMANDS
+
+
+@dataclass(frozen=True)
+class Remaining:
+    """A unit that is not done: its command, the names of the units that it waits for, and how long it runs already."""
+
+    command: str
+    needs: tuple[str, ...] = ()
+    gone: float = 0.0  # seconds
 
 
 class Estimate:
@@ -22,17 +32,22 @@ class Estimate:
             return fmean(self._seen[command])
         return self._expected.get(command, None if COMMANDS[command].computes else 0.0)
 
-    def left(self, rest: Iterable[tuple[str, float]], slots: int) -> str:
-        """Time for the rest, pairs of a command and the seconds that it runs already, `slots` at a time."""
-        pairs = [(self.of(command), gone) for command, gone in rest]
-        each = [max(0.0, seconds - gone) for seconds, gone in pairs if seconds is not None]
-        known = len(each) == len(pairs)
-        if not pairs:
+    def left(self, rest: Mapping[str, Remaining], slots: int) -> str:
+        """Time for the rest, units by name, each after those that it needs, `slots` of them at a time."""
+        ends: dict[str, float] = {}
+        known, work = True, 0.0
+        for name, unit in rest.items():
+            seconds = self.of(unit.command)
+            known = known and seconds is not None
+            own = max(0.0, (seconds or 0.0) - unit.gone)
+            work += own
+            ends[name] = own + max((ends.get(need, 0.0) for need in unit.needs), default=0.0)
+        if not ends:
             return "nothing left"
-        if not known and not any(each):
+        if not known and not work:
             return "time left unknown"
         least = "about " if known else "at least "
-        return f"{least}{duration(max(sum(each) / slots, *each))} left"
+        return f"{least}{duration(max(work / slots, *ends.values()))} left"
 
 
 def duration(seconds: float) -> str:

@@ -16,9 +16,8 @@ from augment.board import Board
 from augment.data.records import Record
 from augment.interruption import Preempted
 from augment.journal import Journal
-from reid import checkpoint, distributed, torchreid_api
+from reid import checkpoint, distributed, networks, torchreid_api
 from reid.dataset import MixedDataset
-from reid.networks import starting_weights
 from reid.sources import FileSource
 from reid.training import ReidConfig, train
 
@@ -126,6 +125,18 @@ def init_file(training: ReidConfig) -> Path | None:
     return path
 
 
+def require_size(training: ReidConfig) -> None:
+    """Refuse a size that the network cannot take, before anything is read.
+
+    Raises:
+        ValueError: naming the option, with a size that would do.
+    """
+    try:
+        networks.require_size(training.model, training.height, training.width)
+    except ValueError as error:
+        raise ValueError(f"--{error}") from None
+
+
 def init_notes(training: ReidConfig, num_classes: int) -> tuple[str, ...]:
     """Which tensors of the file that a training starts from are not used, and which of the network's it lacks.
 
@@ -133,7 +144,7 @@ def init_notes(training: ReidConfig, num_classes: int) -> tuple[str, ...]:
         ValueError: the file is not there, not readable, not finite, or of another model.
     """
     path = init_file(training)
-    weights = starting_weights(training, num_classes)
+    weights = networks.starting_weights(training, num_classes)
     if path is None or weights is None:
         return ()
     taken = f"init {path}: {len(weights.taken)} tensors taken"

@@ -1,11 +1,13 @@
 """The end of a report: which checks were made, where everything comes from, and how to repeat each step."""
 
+from collections import Counter
 from typing import Any
 
 from augment import report_results
 from augment.coverage import duration
 from augment.report_page import Facts, Folded, Part, Prose, Section
 from augment.report_study import Found
+from reid.devices import UNRECORDED
 
 
 def sections(found: Found) -> list[Section]:
@@ -34,6 +36,7 @@ def _facts(found: Found) -> dict[str, str]:
         "time expected": _expected(found),
         "time used": used if times else "",
         "on": ", ".join(sorted({unit.host for unit in found.units.values() if unit.host})),
+        "trained on": _devices(found),
         "versions": ", ".join(f"{name} {version}" for name, version in described["versions"].items()),
         "recorded by trials": _recorded(found),
     }
@@ -48,6 +51,12 @@ def _expected(found: Found) -> str:
         return ""
     left = len(found.units) - len(told)
     return duration(float(sum(told))) + (f", besides {left} units of which nothing is known" if left else "")
+
+
+def _devices(found: Found) -> str:
+    """Of each device, on how many trials; results of earlier versions do not say."""
+    held = Counter(name for each in found.results.values() for name in each["provenance"].get("devices", [UNRECORDED]))
+    return ", ".join(f"{name} ({count} of {len(found.results)} trials)" for name, count in sorted(held.items()))
 
 
 def _recorded(found: Found) -> str:

@@ -125,11 +125,20 @@ def sets(found: Found) -> Table:
         named = " ".join(str(generator[key]) for key in ("model", "preset") if generator.get(key))
         digests = (generator.get("weights_sha256") or "–", held.get("content_sha256", "–"))
         rows.append(
-            (text(place), text(", ".join(users)), count(held.get("images")), text(named or "–"), *map(text, digests),
-             text(found.made_by(place)))
+            (text(place), text(_users(found, users)), count(held.get("images")), text(named or "–"),
+             *map(text, digests), text(found.made_by(place)))
         )  # fmt: skip
-    note = "A set of the first seed; where sets are made anew for every seed, each trial's results.json names its own."
+    note = (
+        "A set of the first seed; where sets are made anew for every seed, each trial's results.json names its own. "
+        "Count only: the arm takes the number of its images, and trains on copies of real ones in their place."
+    )
     return Table("sets", "Synthetic sets", SETS, tuple(rows), note)
+
+
+def _users(found: Found, arms: Sequence[str]) -> str:
+    """The arms that train on a set, then those that take its count alone."""
+    trained = [arm for arm in arms if found.trains(arm)]
+    return ", ".join([*trained, *(f"{arm} (count only)" for arm in arms if arm not in trained)])
 
 
 def checks(audit: Mapping[str, Any]) -> Table:

@@ -5,10 +5,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from augment import files, study
+from augment import files, study, study_file
 from augment.comparison import Difference, compare, holm
 
-SCHEMA = 1
 CONTROL = ".control.h5"  # how the random subset beside a filter's selection is called
 DUPLICATED = "real-duplicated"  # what train-reid --control puts in the place of synthetic images
 MEASURES = {"mAP": "ap", "rank-1": "rank1"}  # by name: the key of what each query got
@@ -166,17 +165,13 @@ def level(results: list[Results], measure: str) -> Difference:
 
 
 def _described(folder: Path) -> dict[str, Any]:
-    path = folder / "study.json"
+    path = folder / study_file.STUDY
     if path.exists():
-        described = files.read_json(path)
-        if not isinstance(described, dict) or described.get("schema") != SCHEMA:
-            schema = described.get("schema") if isinstance(described, dict) else None
-            raise ValueError(f"{path}: schema {schema!r}, and this version reads {SCHEMA}; use the one that made it")
-        return described
+        return study_file.read(path)
     header = folder / "config.json"
     if header.exists() and files.read_json(header).get("stage") == "demo":
         raise ValueError(f"{folder}: holds a demo; its page is {folder / 'report.html'}")
-    what = "no study.json in it" if folder.is_dir() else "no such folder"
+    what = f"no {study_file.STUDY} in it" if folder.is_dir() else "no such folder"
     raise ValueError(f"{folder}: {what}; give the folder that `augment ablate STUDY --out DIR` was given")
 
 

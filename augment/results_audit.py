@@ -1,6 +1,7 @@
 """Whether the results of a study's trials may be compared: what each of them rests on, and that it is whole."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 
 from augment.audit import Check, checked
 from augment.data.survey import some
+from reid.devices import UNRECORDED
 
 Results = Mapping[tuple[str, int], Mapping[str, Any]]  # results.json of each arm and seed
 
@@ -28,6 +30,7 @@ def audit_results(results: Results, contrasts: Iterable[tuple[str, str]] = ()) -
         checked("results: queries", lambda: _same_queries(results)),
         checked("results: data", lambda: _same_data(results)),
         checked("results: versions", lambda: _same_versions(results)),
+        checked("results: devices", lambda: _same_devices(results)),
         checked("results: values", lambda: _finite(results)),
         checked("results: updates", lambda: _updates(results, contrasts)),
     ]
@@ -83,6 +86,29 @@ def _same_versions(results: Results) -> str:
         "was made with other versions",
     )
     return f"{', '.join(f'{name} {version}' for name, version in first.items())} in all {len(results)} trials"
+
+
+def _same_devices(results: Results) -> str:
+    """All trials were trained on one type of device: another one rounds otherwise. Earlier results do not say which."""
+    devices = {key: found["provenance"].get("devices", [UNRECORDED]) for key, found in results.items()}
+    types = {
+        key: {name.partition(":")[0] for name in names if name != UNRECORDED} for key, names in devices.items()
+    }  # fmt: skip
+    counts = Counter(kind for found in types.values() for kind in sorted(found))
+    if not counts:
+        return f"{UNRECORDED} in any of {len(results)} trials"
+    usual = counts.most_common(1)[0][0]
+    if others := [key for key, found in types.items() if found and found != {usual}]:
+        told = [f"arm {arm!r}, seed {seed} on {' and '.join(sorted(types[arm, seed]))}" for arm, seed in others]
+        raise ValueError(
+            f"{len(others)} of {len(results)} trials were not trained on {usual} alone: "
+            f"{some(told, separator='; ', most=len(told))}; remove the folders of their units, which the table of "
+            f"trials names, and run the study again with --device {usual}"
+        )
+    names = Counter(name for found in devices.values() for name in found if name != UNRECORDED)
+    told = ", ".join(f"{name} in {count} trials" for name, count in sorted(names.items()))
+    lacking = sum(UNRECORDED in found for found in devices.values())
+    return told + (f"; {UNRECORDED}, or not from the first epoch on, in {lacking}" if lacking else "")
 
 
 def _finite(results: Results) -> str:

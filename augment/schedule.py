@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from augment import trial
+from augment.estimate import Remaining
 from augment.executors import Executor
 from augment.interruption import Flag
 from augment.study import Unit
@@ -35,11 +36,14 @@ class Schedule:
         """Whether something is left that can run."""
         return any(name not in self.ended and self.obstacle(name) is None for name in self.units)
 
-    def rest(self) -> list[tuple[str, float]]:
-        """Command and seconds gone, of every unit that runs or can run yet."""
+    def rest(self) -> dict[str, Remaining]:
+        """Every unit that runs or can run yet."""
         now = time.monotonic()
         names = [name for name in self.units if name not in self.ended and self.obstacle(name) is None]
-        return [(self.units[name].command, now - self.running.get(name, now)) for name in names]
+        return {
+            name: Remaining(self.units[name].command, self.units[name].needs, now - self.running.get(name, now))
+            for name in names
+        }
 
     def obstacle(self, name: str) -> str | None:
         """The unit at the root of it, where a unit cannot run because of what became of another."""

@@ -13,13 +13,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from augment import files, runs, trial
+from augment import files, runs, study_file, trial
 from augment.data.read import read_data
 from augment.results_audit import COMPUTING
 from augment.study import Given, Layout, Unit
+from augment.study_file import SCHEMA, STUDY
 from augment.trial import State
 
-STUDY, UNITS, SCHEMA = "study.json", "units", 1
+UNITS = "units"
 ADDED = ("created", "changes")  # what study.json says beside what is asked for
 Log = Callable[[str], None]
 
@@ -146,12 +147,7 @@ def _identity(plan: Plan) -> dict[str, Any]:
 
 def _saved(out: Path) -> dict[str, Any] | None:
     path = out / STUDY
-    if not path.exists():
-        return None
-    found = files.read_json(path)
-    if not isinstance(found, dict) or found.get("schema") != SCHEMA or "units_folder" not in found:
-        raise ValueError(f"{path}: no study of this version; choose another --out")
-    return found
+    return study_file.read(path) if path.exists() else None
 
 
 def _trials(plan: Plan, saved: Mapping[str, Any]) -> list[State]:

@@ -6,6 +6,7 @@ RUN/results.json             mAP, CMC, mINP and the scores of every query
 RUN/tensorboard/             the figures of all of them as TensorBoard events, where asked for
 """
 
+import itertools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -23,11 +24,21 @@ from augment.data.images import require_readable
 from augment.data.read import read_data
 from augment.data.records import DataSet
 from augment.data.subsets import Origin, origin
-from augment.reid_training import file_source, in_company, init_file, init_notes, listed_source, train_in_files
+from augment.reid_training import (
+    file_source,
+    in_company,
+    init_file,
+    init_notes,
+    listed_source,
+    require_size,
+    train_in_files,
+)
 from augment.store import Reader
+from augment.store.selection import read_selection
 from reid import distributed
 from reid.configuration import determining_options
 from reid.dataset import MixedDataset
+from reid.devices import UNRECORDED, described
 from reid.features import extract_features
 from reid.metrics import Evaluation, evaluate_features
 from reid.mixing import MixPolicy, mix
@@ -87,14 +98,17 @@ def prepare(config: TrainReidConfig, data: Path, synthetic: Sequence[Path] = (),
     """Read and audit data and synthetic sets, and mix them. Query and gallery are those of `test`, or of `data`.
 
     Raises:
-        ValueError: an impossible network, bad data or weights, a synthetic set of another split, an impossible mix or
-            quota; a batch that the processes that were started together cannot share.
+        ValueError: an impossible network or size, bad data or weights, a synthetic set of another split, sets that
+            share images, an impossible mix or quota; a batch that the processes that were started together cannot
+            share.
     """
     require_possible(config.training)
+    require_size(config.training)
     dataset = read_data(data) if test is None else cross(read_data(data), read_data(test))
     audit.require_disjoint(dataset)
     _require_queries(dataset)
     readers = [_open_set(path, dataset) for path in synthetic]
+    _require_distinct(readers)
     jpeg = _jpeg(config, dataset) if readers else None
     images, training = _images(config, dataset, readers, jpeg)
     require_trainable(training, images, launch.rank().world)
@@ -157,7 +171,11 @@ def run(
         num_gallery=len(job.dataset.gallery),
         config=_plain(config),
         provenance=job.provenance
-        | {"checkpoint_sha256": files.sha256(weights), "processes": header.get("processes", [1])},
+        | {
+            "checkpoint_sha256": files.sha256(weights),
+            "processes": header.get("processes", [1]),
+            "devices": sorted({*header.get("devices", [UNRECORDED]), described(compute)}),
+        },
         images_seen=header["images_seen"],
         iterations=header["iterations"],
         seconds=header["seconds"],
@@ -240,6 +258,33 @@ def _open_set(path: Path, dataset: DataSet) -> Reader:
     named = {record.name: record for record in (*dataset.query, *dataset.gallery)}
     audit.require_training_only([named[name] for name in sorted(used & named.keys())], dataset, str(path))
     return reader
+
+
+def _require_distinct(readers: Sequence[Reader]) -> None:
+    """Refuse sets that share images, such as a set and a selection of it, which would count twice.
+
+    Raises:
+        ValueError: naming both.
+    """
+    for one, other in itertools.combinations(readers, 2):
+        if _content(one) != _content(other):
+            continue
+        shared = len(np.intersect1d(_rows(one), _rows(other), assume_unique=True))
+        if shared:
+            raise ValueError(
+                f"--synthetic {one.path} and --synthetic {other.path}: {shared:,} images are in both, which would "
+                "count twice; give one of them"
+            )
+
+
+def _content(reader: Reader) -> str:
+    """What identifies the images of the set that the pixels lie in."""
+    return reader.content_sha256 if reader.rows is None else read_selection(reader.path).content
+
+
+def _rows(reader: Reader) -> np.ndarray:
+    """Of that set."""
+    return np.arange(len(reader)) if reader.rows is None else reader.rows
 
 
 def _provenance(config: TrainReidConfig, dataset: DataSet, readers: Sequence[Reader]) -> dict[str, Any]:

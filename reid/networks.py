@@ -9,6 +9,8 @@ from reid import torchreid_api
 from reid.configuration import ReidConfig
 from reid.necks import BNNeck
 
+USUAL_SIZE = (256, 128)  # of re-ID networks, in pixels
+
 
 def build_network(config: ReidConfig, num_classes: int, weights: Path | None = None) -> nn.Module:
     """The network, drawn from torch's global generator where `weights` (or None) leave it open.
@@ -38,6 +40,38 @@ def require_possible(config: ReidConfig) -> None:
     for option, used in (("classifier_epochs", config.classifier_epochs > 0), ("base_rate", config.base_rate != 1)):
         if used:
             torchreid_api.require_layers(network, config.new_layers, option)
+
+
+def require_size(model: str, height: int, width: int) -> None:
+    """Refuse images that a network of torchreid's cannot take, mostly because its maps would shrink to nothing.
+
+    What is no model of torchreid's, or one of a single size, is refused elsewhere (`build_network`, `ReidConfig`).
+
+    Raises:
+        ValueError: with a size that it takes.
+    """
+    if model not in torchreid_api.model_names() or model in torchreid_api.FIXED_SIZES:
+        return
+    with torch.device("meta"):
+        network = torchreid_api.build_model(model, 2).train()
+    if _takes(network, height, width):
+        return
+    larger = [(max(height, least), max(width, least // 2)) for least in (16, 32, 64, 128, 256)]
+    taken = next((size for size in [*larger, USUAL_SIZE] if _takes(network, *size)), None)
+    if taken is not None:  # of a network that takes none without memory nothing is known
+        raise ValueError(
+            f"size {height}x{width}: {model} cannot take images of this size; {taken[0]}x{taken[1]} would do"
+        )
+
+
+def _takes(network: nn.Module, height: int, width: int) -> bool:
+    """Whether a network without memory, on the device `meta`, has a shape for each of its maps."""
+    try:
+        with torch.no_grad():
+            network(torch.empty(2, 3, height, width, device="meta"))
+    except (RuntimeError, ValueError, AssertionError):  # torch's, and those of the networks themselves
+        return False
+    return True
 
 
 def starting_weights(config: ReidConfig, num_classes: int) -> torchreid_api.Weights | None:

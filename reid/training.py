@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader
 from reid import checkpoint, configuration, distributed, torchreid_api
 from reid.configuration import FREE_OPTIONS, ReidConfig, determining_options
 from reid.dataset import MixedDataset
+from reid.devices import UNRECORDED, described
 from reid.losses import Seen, seen, training_loss
 from reid.networks import build_network, initial_weights
 from reid.rates import learning_rate
@@ -56,6 +57,7 @@ class TrainingState:
         self.iterations = 0
         self.seconds = 0.0
         self.processes = {distributed.world()}  # all numbers of processes that have trained this model together
+        self.devices = {described(device)}  # all that it was trained on; of several processes, the first one's
 
     def require_finite(self) -> None:
         """Refuse a state that is not worth saving.
@@ -80,6 +82,7 @@ class TrainingState:
             "num_classes": num_classes,
             "data_digest": data_digest,
             "processes": sorted(self.processes),
+            "devices": sorted(self.devices),
             **{name: getattr(self, name) for name in COUNTERS},
         }
         return checkpoint.to_bytes(self.model, self.optimiser, header)
@@ -102,6 +105,7 @@ class TrainingState:
         for name in COUNTERS:
             setattr(self, name, saved.header[name])
         self.processes |= set(saved.header.get("processes", [1]))
+        self.devices |= set(saved.header.get("devices", [UNRECORDED]))
 
 
 def synchronised(model: nn.Module, device: torch.device) -> nn.Module:

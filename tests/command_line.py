@@ -27,3 +27,14 @@ def caller(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
         return Outcome(code if isinstance(code, int) else 0, *capsys.readouterr())
 
     return augment
+
+
+def require_one_line(outcome: Outcome, *words: str) -> None:
+    """A mistake of the user: exit code 2 and one line that says all of the words."""
+    assert outcome.code == 2, outcome
+    assert outcome.out == "", outcome
+    assert outcome.err.count("\n") == 1, outcome.err
+    assert outcome.err.startswith("Error: "), outcome.err
+    assert "Traceback" not in outcome.err, outcome.err
+    for word in words:
+        assert word in outcome.err, outcome.err

@@ -25,8 +25,9 @@ from augment.study import Layout, Unit
     "--executor", default="local", show_default=True, type=click.Choice(list(EXECUTORS)), help="What runs the units."
 )
 @click.option(
-    "--jobs", type=click.IntRange(1), metavar="N", help="Units at a time.  [default: local: one for each GPU, or one]"
-)
+    "--jobs", type=click.IntRange(1), metavar="N",
+    help="Units at a time.  [default: local: one for each GPU, or one; slurm: 100; ray: what its cluster has room for]",
+)  # fmt: skip
 @click.option(
     "--executor-option", "settings", multiple=True, metavar="KEY=VALUE", help="Setting of slurm or ray; repeatable."
 )
@@ -37,7 +38,9 @@ from augment.study import Layout, Unit
 @options.device
 @click.option("--retry-failed", is_flag=True, help="Run those again whose command ended with an error.")
 @options.config
-@click.option("--dry-run", is_flag=True, help="Print every unit with its state and expected time; write nothing.")
+@click.option(
+    "--dry-run", is_flag=True, help="Print every unit with its state and expected time, audit the plan; write nothing."
+)
 @click.pass_context
 def command(
     ctx: click.Context, study: str, out: Path, scale: str | None, data: Path | None, seeds: int | None, executor: str,
@@ -51,7 +54,8 @@ def command(
     more, then left to the next run. One that fails is reported and not run again without --retry-failed, and what
     does not need it goes on.
 
-    Exit code 1 if something failed, was not run, or a check of the audit failed, which stops the study.
+    Exit code 1 if something failed, was not run, or a check of the audit failed, which stops the study. --dry-run makes
+    the checks that a run begins with.
 
     \b
     Example:
@@ -59,7 +63,7 @@ def command(
       augment ablate augmentation_benefit --out ablations/benefit --jobs 2
     """
     from augment import executors
-    from augment.ablation import AblateConfig, prepare, run, table
+    from augment.ablation import AblateConfig, doubts, prepare, run, table
     from augment.studies import find
 
     executors.require(executor)
@@ -73,8 +77,12 @@ def command(
     plan = prepare(AblateConfig(find(study), scale, seeds, data, units, device), out)
     _require_options(ctx, plan.layout)
     if dry_run:
-        click.echo(table(plan, jobs or 1))
-        return
+        usual = executors.usual_slots(executor, parsed)
+        click.echo(table(plan, jobs or usual))
+        failed = doubts(plan)
+        for line in failed:
+            options.log(line)
+        ctx.exit(1 if failed else 0)
     with _bar() as progress:
         outcome = run(
             plan, lambda: executors.open_executor(executor, jobs, parsed, out / "executor"),

@@ -77,8 +77,14 @@ def command(
     """
     from augment.evaluate_reid import EvaluateReidConfig, run
     from augment.evaluation_table import table
+    from reid.networks import require_size
 
     height, width = size or (None, None)
+    if model is not None and size is not None:
+        try:
+            require_size(model, *size)
+        except ValueError as error:
+            raise ValueError(f"--{error}") from None
     config = EvaluateReidConfig(metric, rerank, nfc, model, height, width)
     found = run(
         config, data, checkpoint, out=out, features=features, sheet=sheet, synthetic=synthetic, annotation=annotation,

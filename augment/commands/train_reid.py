@@ -297,7 +297,7 @@ def _fields(given: dict[str, Any]) -> dict[str, Any]:
     """The options that were given, as those of a training."""
     fields = {RENAMED.get(name, name): value for name, value in given.items()}
     if "size" in fields:
-        fields["height"], fields["width"] = fields.pop("size")
+        fields["height"], fields["width"] = _size(*fields.pop("size"))
     if "steps" in fields:
         fields["schedule"] = "cosine" if fields["steps"] == "cosine" else "steps"
         fields["steps"] = _epochs(fields["steps"])
@@ -339,6 +339,12 @@ def _jpeg(value: str | None) -> int | str | None:
     if not value.isdigit() or not 1 <= int(value) <= 100:
         raise click.BadParameter(f"{value!r}: expected match, or a quality from 1 to 100", param_hint="--jpeg")
     return int(value)
+
+
+def _size(height: int, width: int) -> tuple[int, int]:
+    if min(height, width) < 1:
+        raise click.BadParameter(f"'{height}x{width}': expected 1 pixel or more, as in 256x128", param_hint="--size")
+    return height, width
 
 
 def _epochs(value: str) -> tuple[int, ...]:

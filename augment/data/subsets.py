@@ -19,6 +19,8 @@ class Origin:
     images: int  # of training, in the subset
     of_images: int
     data_digest: str  # of the whole training split
+    title: str  # of the whole data set
+    identities: int  # of training, each of which keeps at least one image
 
     def __str__(self) -> str:
         return f"{self.images:,} of {self.of_images:,} training images (portion {self.portion:g}, seed {self.seed})"
@@ -49,5 +51,6 @@ def origin(dataset: DataSet) -> Origin | None:
 def _origin(held: Any) -> Origin:
     of = held["of"]
     return Origin(
-        float(held["portion"]), int(held["seed"]), int(held["images"]), int(of["images"]), str(of["data_digest"])
-    )
+        float(held["portion"]), int(held["seed"]), int(held["images"]), int(of["images"]), str(of["data_digest"]),
+        str(of["title"]), int(of["identities"]),
+    )  # fmt: skip

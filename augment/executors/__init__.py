@@ -88,6 +88,39 @@ def open_executor(name: str, jobs: int | None, settings: Settings, work: Path) -
     return EXECUTORS[name](jobs, settings, work)
 
 
+def _local_slots(settings: Settings) -> int | None:
+    from augment.executors import local
+
+    return local.usual_slots(settings)
+
+
+def _slurm_slots(settings: Settings) -> int | None:
+    from augment.executors import slurm
+
+    return slurm.usual_slots(settings)
+
+
+def _ray_slots(settings: Settings) -> int | None:
+    from augment.executors import ray
+
+    return ray.usual_slots(settings)
+
+
+SLOTS: dict[str, Callable[[Settings], int | None]] = {"local": _local_slots, "slurm": _slurm_slots, "ray": _ray_slots}
+
+
+def usual_slots(name: str, settings: Settings) -> int | None:
+    """How many units an executor runs at a time where --jobs does not say; None: only its cluster knows.
+
+    Nothing is started, and nobody asked but the driver of this machine's GPUs.
+
+    Raises:
+        ValueError: as `require`, or an option that it does not know.
+    """
+    require(name)
+    return SLOTS[name](settings)
+
+
 def configured(kind: type[Options], executor: str, settings: Settings) -> Options:
     """The options of an executor, a frozen dataclass whose fields all have defaults, with these of them set.
 

@@ -27,7 +27,17 @@ def start(jobs: int | None, settings: Settings, work: Path) -> "LocalExecutor":
     """`jobs` units at a time; by default one for each GPU, or one where there is none."""
     configured(LocalOptions, "local", settings)
     gpus = visible_gpus(os.environ)
-    return LocalExecutor(jobs or max(1, len(gpus)), gpus)
+    return LocalExecutor(jobs or _slots(gpus), gpus)
+
+
+def usual_slots(settings: Settings) -> int:
+    """How many units run at a time where --jobs does not say."""
+    configured(LocalOptions, "local", settings)
+    return _slots(visible_gpus(os.environ))
+
+
+def _slots(gpus: Sequence[str]) -> int:
+    return max(1, len(gpus))
 
 
 @final

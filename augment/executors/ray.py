@@ -76,6 +76,11 @@ def start(jobs: int | None, settings: Settings, work: Path) -> "RayExecutor":
     return RayExecutor(jobs or room, options, gpus)
 
 
+def usual_slots(settings: Settings) -> None:
+    """Not known: as many as the cluster has room for, which is not joined to ask it."""
+    configured(RayOptions, "ray", settings)
+
+
 def connect(address: str, cpus: int | None) -> None:
     """Join the cluster at `address`, or start one on this machine.
 

@@ -113,6 +113,12 @@ def start(jobs: int | None, settings: Settings, work: Path) -> "SlurmExecutor":
     return SlurmExecutor(jobs or SLOTS, configured(SlurmOptions, "slurm", settings), work.absolute())
 
 
+def usual_slots(settings: Settings) -> int:
+    """How many units are in the queue at a time where --jobs does not say."""
+    configured(SlurmOptions, "slurm", settings)
+    return SLOTS
+
+
 @final
 class SlurmExecutor:
     """A job for each unit. Whether it has ended is read from its folder, or from squeue where it was killed."""

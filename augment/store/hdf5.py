@@ -5,6 +5,7 @@ outside of the file, virtual sets, filters, object types, shapes larger than the
 """
 
 import contextlib
+import hashlib
 import json
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -20,6 +21,7 @@ from augment import files
 
 SCHEMA = 1
 JSON_ATTRIBUTES = ("config", "generator", "versions", "parts", "selection", "provenance", "checksums")  # as JSON text
+ATTRIBUTES_SHA256 = "attributes_sha256"  # of all others
 IMAGES = "images"
 TEXT_BYTES = 2**15  # longer texts do not fit into HDF5's object header, so that they must be of variable length
 SCALARS = (h5py.h5t.STRING, h5py.h5t.INTEGER, h5py.h5t.FLOAT, h5py.h5t.ENUM)  # kinds of an attribute
@@ -88,6 +90,9 @@ class File:
                     f"{self._content.remedy}"
                 )
             values: dict[str, Any] = {str(key): self._attribute(key) for key in found}
+        expected = values.pop(ATTRIBUTES_SHA256, None)  # older files have none
+        if expected not in (None, _digest(values)):
+            raise ValueError(f"{self.path}: damaged provenance (its checksum differs); {self._content.remedy}")
         try:
             return values | {key: json.loads(values[key]) for key in JSON_ATTRIBUTES if key in values}
         except (ValueError, RecursionError, TypeError) as error:
@@ -260,6 +265,10 @@ class File:
         return found
 
 
+def _digest(attributes: Mapping[str, str | int | float | bool]) -> str:
+    return hashlib.sha256(json.dumps(attributes, sort_keys=True).encode()).hexdigest()
+
+
 @contextlib.contextmanager
 def naming(path: Path, remedy: str) -> Iterator[None]:
     """Every complaint of HDF5 about a damaged file becomes one that names it."""
@@ -280,8 +289,11 @@ class Output:
 
     def attributes(self, values: Mapping[str, Any]) -> None:
         """Texts are of fixed length where they can be: a damaged one of variable length hangs or crashes HDF5."""
-        for key, value in {"schema": SCHEMA, **values}.items():
-            plain = json.dumps(value, sort_keys=True) if key in JSON_ATTRIBUTES else value
+        plains = {
+            key: json.dumps(value, sort_keys=True) if key in JSON_ATTRIBUTES else value
+            for key, value in {"schema": SCHEMA, **values}.items()
+        }
+        for key, plain in {**plains, ATTRIBUTES_SHA256: _digest(plains)}.items():
             encoded = plain.encode("utf-8") if isinstance(plain, str) else b""
             if 0 < len(encoded) <= TEXT_BYTES:
                 self._file.attrs.create(key, encoded, dtype=h5py.string_dtype("utf-8", len(encoded)))

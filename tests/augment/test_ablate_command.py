@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from augment import cli, files, trial
+from augment.executors import LIBRARIES
 from augment.executors.local import LocalExecutor
 from augment.trial import State
 from tests.command_line import caller
@@ -30,7 +31,9 @@ STUDIES = {
         seeds=1,
         seconds={"train-reid": 1800, "synthesize": 90, "make-data": 9},
     ),
-    "given": Study("Of given data", "?", (Arm("real"),), (Contrast("real", "real"),), seeds=3),
+    "given": Study(
+        "Of given data", "?", (Arm("real"), Arm("erasing", "--erase 0.5")), (Contrast("erasing", "real"),), seeds=3
+    ),
 }
 """
 
@@ -125,6 +128,64 @@ def test_a_dry_run_prints_every_unit_and_writes_nothing(augment, study, tmp_path
     assert sum(line.split()[:3] == ["new", "30", "min"] for line in lines) == 2 * 3
     # 9 s + 90 s + 6 trials of 1800 s by 2 jobs: 5449.5 s
     assert lines[-1] == "6 trials; 0 of 8 units are done; about 1.5 h left on 2 jobs"
+
+
+@pytest.mark.parametrize(
+    ("words", "visible", "said"),
+    [
+        # 99 s for data and set, then one trial of 1800 s after another, or all at once
+        ([], "", "about 3.0 h left on 1 job"),
+        (["--device", "cpu"], "0,1,2", "about 3.0 h left on 1 job"),
+        ([], "0,1,2", "about 61 min left on 3 jobs"),  # (99 + 6 x 1800) / 3
+        (["--jobs", "3"], "", "about 61 min left on 3 jobs"),
+        (["--executor", "slurm"], "", "about 32 min left on 100 jobs"),
+        (["--executor", "slurm", "--jobs", "1"], "", "about 3.0 h left on 1 job"),
+        (
+            ["--executor", "ray"], "0,1",
+            "about 3.0 h left if one unit runs at a time; without --jobs as many do as the cluster has room for",
+        ),
+        (["--executor", "ray", "--jobs", "3"], "", "about 61 min left on 3 jobs"),
+    ],
+)  # fmt: skip
+def test_the_time_that_is_expected_is_that_of_the_executors_own_jobs(
+    augment, study, tmp_path, monkeypatch, words, visible, said
+):
+    if "--executor" in words:
+        pytest.importorskip(LIBRARIES[words[1]])
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    shown = augment("ablate", study, "--out", tmp_path / "out", "--dry-run", "--seeds", "3", *words)
+    assert (shown.code, shown.out.splitlines()[-1]) == (0, f"6 trials; 0 of 8 units are done; {said}")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_dry_run_checks_the_options_of_the_executor(augment, study, tmp_path):
+    words = ["--executor-option", "gpus=1"]
+    shown = augment("ablate", study, "--out", tmp_path / "out", "--dry-run", *words)
+    assert (shown.code, shown.out) == (2, "")
+    assert "--executor-option gpus=1: no option of --executor local; there are none" in shown.err
+
+
+def test_a_dry_run_says_what_the_audit_would_stop_at(augment, tmp_path, pedestrians):
+    """The plan, and data that are there; the data of the second one have a test image among the training images."""
+    path = tmp_path / "wrong.py"
+    path.write_text(STUDY.replace('"--ratio 0.25"', '"--ratio 0.5"').replace('"--erase 0.5"', '"--test elsewhere"'))
+    shown = augment("ablate", path, "--out", tmp_path / "out", "--dry-run")
+    assert (shown.code, shown.out.splitlines()[-1].split(";")[0]) == (1, "2 trials")
+    assert shown.err == (
+        "audit: plan: seeds: 'many' against 'few': both are the same trials; give the arms different options; a run "
+        "would stop here\n"
+    )
+    root = shutil.copytree(pedestrians, tmp_path / "data")
+    query, train = (sorted((root / name).glob("*.jpg"))[0] for name in ("query", "bounding_box_train"))
+    shutil.copy(query, root / "bounding_box_train" / f"{train.name[:4]}_c1s1_009999_00.jpg")
+    words = ["ablate", path, "--out", tmp_path / "out", "--dry-run", "--scale", "given", "--data", root]
+    shown = augment(*words)
+    assert shown.code == 1
+    plan, copies = shown.err.splitlines()
+    assert plan.startswith("audit: plan: test data: arm 'erasing' is evaluated on elsewhere, but arm 'real' on ")
+    assert copies.startswith("audit: data ")
+    assert "1 training images are in query or gallery under other names" in copies
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,11 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from augment import subset
 from augment.check import check
 from augment.cli import group
-from augment.data.read import PUBLISHED
+from augment.data.read import PUBLISHED, read_data
+from augment.subset import SubsetConfig
 
 TRAIN, QUERY, GALLERY = "bounding_box_train", "query", "bounding_box_test"
 ANNOTATION = "market-annotation-train.csv"
@@ -261,3 +263,26 @@ def test_the_command_prints_the_table_the_notes_and_the_verdict(root):
     official = official.rename(root.parent / "Market-1501-v15.09.15")
     result = CliRunner().invoke(group, ["check", str(official)])
     assert ["published", "12936", "751", "6"] in [line.split() for line in result.stdout.splitlines()]
+
+
+def test_a_subset_says_of_what(pedestrians, tmp_path, root):
+    whole, out = read_data(pedestrians), subset.run(SubsetConfig(0.5, 3), pedestrians, tmp_path / "half")
+    kept = len(list((out / TRAIN).glob("*.jpg")))
+    said = (
+        f"made by `augment subset` of a Market-1501 root (training split {whole.digest[:12]}...): {kept} of "
+        f"{len(whole.train)} training images (portion 0.5, seed 3), of 6 identities"
+    )
+    assert 0 < kept < len(whole.train)
+    assert check(out).notes == [*whole.notes, said]
+    assert f"note: {said}\n" in CliRunner().invoke(group, ["check", str(out)]).output
+    assert check(root).notes == list(whole.notes)
+
+
+def test_a_subset_that_was_changed_is_an_error(root, tmp_path):
+    out = subset.run(SubsetConfig(0.5), root, tmp_path / "half")
+    first(out / TRAIN).unlink()
+    (error,) = check(out).errors
+    assert "its training images are no longer the" in error
+    (out / "subset.json").write_text("{")
+    (error,) = check(out).errors
+    assert "subset.json: not" in error

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from augment import study
+from augment import report_results, study
 from augment.comparison import holm
 from augment.report_study import _labels, comparisons, erasing_alone, level, read
 from augment.study import DATA, Arm, Contrast, Control, Given, Step, Study
@@ -131,6 +131,7 @@ def test_a_set_of_real_images_in_its_place_and_a_random_subset_are_called_so(fol
     studying.write_json(folder / "study.json", studying.described(layout))
     found = read(folder)
     assert [found.trains(arm.name) for arm in arms] == [False, True, True]
+    assert [row[1] for row in report_results.sets(found).texts] == ["filtered, copies (count only)", "random"]
     first, second = found.sets()
     assert found.made_by(first) == "filter --top 0.7"
     assert found.made_by(second) == "a random subset of the same count as: filter --top 0.7"

@@ -152,3 +152,57 @@ def test_five_percent_of_updates_are_the_limit(iterations, equal):
     found = {("a", 0): result(0, iterations=iterations), ("b", 0): result(0, iterations=1000)}
     for pair in (("a", "b"), ("b", "a")):
         assert ("NOT" not in details(audit_results(found, [pair]))["updates"]) == equal
+
+
+def recorded(results, devices):
+    """Results whose trials say these devices, in their order; None: written before that was recorded."""
+    for found, names in zip(results.values(), devices, strict=True):
+        found["provenance"] |= {} if names is None else {"devices": names}
+    return audit_results(results)
+
+
+H200, A100 = "cuda: NVIDIA H200", "cuda: NVIDIA A100"
+
+
+@pytest.mark.parametrize(
+    ("devices", "said"),
+    [
+        ([None] * 4, "not recorded in any of 4 trials"),
+        ([["cpu"]] * 4, "cpu in 4 trials"),
+        ([[H200], [A100, H200], [H200], [H200]], f"{A100} in 1 trials, {H200} in 4 trials"),
+        (
+            [None, ["cpu"], ["cpu", "not recorded"], ["cpu"]],
+            "cpu in 3 trials; not recorded, or not from the first epoch on, in 2",
+        ),
+    ],
+)
+def test_one_type_of_device_and_results_of_before_that_was_recorded(results, devices, said):
+    found = recorded(results, devices)
+    assert failed(found) == set()
+    assert details(found)["devices"] == said
+
+
+@pytest.mark.parametrize(
+    ("devices", "said"),
+    [
+        (
+            [[H200], ["cpu"], [A100], [H200]],
+            "1 of 4 trials were not trained on cuda alone: arm 'real', seed 1 on cpu; ",
+        ),
+        (
+            [["cpu"], None, ["cpu", H200], [H200, "cpu"]],
+            "2 of 4 trials were not trained on cpu alone: arm 'mixed', seed 0 on cpu and cuda; "
+            "arm 'mixed', seed 1 on cpu and cuda; ",
+        ),
+        ([["cpu", H200]] * 4, "4 of 4 trials were not trained on cpu alone: "),
+    ],
+)
+def test_trials_on_another_type_of_device_are_named(results, devices, said):
+    found = recorded(results, devices)
+    assert failed(found) == {"devices"}
+    assert details(found)["devices"].startswith(said)
+    usual = "cuda" if "cuda alone" in said else "cpu"
+    assert details(found)["devices"].endswith(
+        f"remove the folders of their units, which the table of trials names, and run the study again with "
+        f"--device {usual}"
+    )

@@ -175,7 +175,9 @@ def test_after_sigterm_nothing_more_is_submitted(tmp_path):
 def test_the_rest_is_what_can_still_run(tmp_path):
     schedule = graph(tmp_path, CHAIN)
     schedule.ended |= {"data": State.DONE, "generator": State.FAILED}
-    assert [command for command, _ in schedule.rest()] == ["filter"]
+    assert {name: (unit.command, unit.needs) for name, unit in schedule.rest().items()} == {
+        "real": ("filter", ("data",))
+    }
     assert schedule.waiting
     schedule.ended["real"] = State.DONE
     assert not schedule.waiting

@@ -133,7 +133,7 @@ def test_what_else_is_known_is_read_and_checked(tmp_path):
     assert read_features(path)[1] == known
     with h5py.File(path, "r+") as file:
         del file.attrs["epoch"]
-    with pytest.raises(ValueError, match="checksums differ"):
+    with pytest.raises(ValueError, match="damaged provenance"):
         read_features(path)
 
 

@@ -117,7 +117,7 @@ def test_files_of_something_else_are_refused(out):
     with pytest.raises(ValueError, match=r"holds files but no study\.json, so it is no study; choose another --out"):
         refuse_to_mix(plan(out))
     (out / "study.json").write_text("[]")
-    with pytest.raises(ValueError, match=r"study\.json: no study of this version"):
+    with pytest.raises(ValueError, match=r"study\.json: it is a list, and should be a table, so it is no study"):
         plan(out)
 
 

@@ -126,7 +126,7 @@ def test_the_record_says_what_was_kept_of_what(pedestrians, tmp_path):
     assert held["of"]["data_digest"] == whole.digest
     assert held["of"]["files_sha256"][POINTS[0]] == files.sha256(pedestrians / POINTS[0])
     found = subsets.origin(own)
-    assert found == subsets.Origin(0.4, 3, len(own.train), len(whole.train), whole.digest)
+    assert found == subsets.Origin(0.4, 3, len(own.train), len(whole.train), whole.digest, "Market-1501", 6)
     assert subsets.origin(whole) is None
 
 

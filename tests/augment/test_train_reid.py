@@ -87,6 +87,7 @@ def test_results(data, synthetic, tmp_path):
     assert seen[-1] == (96, 96)
     assert found["provenance"]["synthetic"][0]["images"] == 36
     assert found["config"]["mixing"]["ratio"] == 0.5
+    assert found["provenance"]["devices"] == ["cpu"]
     with (tmp_path / "run" / "epochs.csv").open(newline="") as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2"]
     written = path.stat().st_mtime_ns

@@ -8,7 +8,7 @@ import torch
 from reid import torchreid_api
 from reid.configuration import ReidConfig
 from reid.losses import seen, training_loss
-from reid.networks import build_network, require_possible
+from reid.networks import build_network, require_possible, require_size
 from reid.recipes import RECIPES, resolved
 from reid.torchreid_api import torchreid
 
@@ -123,3 +123,40 @@ def test_every_model_can_be_checked():
     for name in torchreid_api.model_names():
         height, width = torchreid_api.FIXED_SIZES.get(name, (256, 128))
         require_possible(ReidConfig(model=name, height=height, width=width))
+
+
+@pytest.mark.parametrize(
+    ("model", "size", "taken"),
+    [
+        ("osnet_x0_25", (1, 1), "32x16"),
+        ("osnet_x0_25", (200, 8), "200x16"),
+        ("osnet_x0_25", (8, 200), "16x200"),
+        ("resnet50_ibn_b", (8, 4), "16x8"),
+        ("squeezenet1_1", (32, 16), "64x32"),
+        ("nasnsetmobile", (299, 299), "256x128"),  # it cannot join its maps of odd sizes
+    ],
+)
+def test_a_size_that_a_network_cannot_take(model, size, taken):
+    height, width = size
+    said = f"size {height}x{width}: {model} cannot take images of this size; {taken} would do"
+    with pytest.raises(ValueError, match=f"^{said}$"):
+        require_size(model, height, width)
+    require_size(model, *map(int, taken.split("x")))
+
+
+@pytest.mark.parametrize(("model", "size"), [("osnet_x0_25", (32, 16)), ("squeezenet1_1", (32, 16))])
+def test_the_network_itself_agrees(model, size):
+    images = torch.zeros(2, 3, *size)
+    network = torchreid_api.build_model(model, 2).train()
+    if model == "osnet_x0_25":
+        require_size(model, *size)
+        assert network(images).shape == (2, 2)
+    else:
+        with pytest.raises(RuntimeError, match="too small"):
+            network(images)
+
+
+@pytest.mark.parametrize(("model", "size"), [("resnet18", (1, 1)), ("hacnn", (1, 1)), ("no_such_model", (1, 1))])
+def test_other_sizes_are_no_matter_of_this(model, size):
+    """A residual network takes any; the others are refused where a configuration or a network is made."""
+    require_size(model, *size)

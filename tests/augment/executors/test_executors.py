@@ -45,3 +45,23 @@ def test_local_has_no_options(tmp_path):
     with pytest.raises(ValueError, match="--executor-option gpus=1: no option of --executor local; there are none"):
         open_executor("local", None, {"gpus": 1}, tmp_path)
     assert open_executor("local", 3, {}, tmp_path).slots == 3
+
+
+@pytest.mark.parametrize(("name", "settings"), [("slurm", {"cluster": "local"}), ("ray", {"address": "local"})])
+def test_usual_slots_are_those_of_an_executor_without_jobs(name, settings, tmp_path):
+    """Of Ray they are not known before its cluster is joined."""
+    pytest.importorskip(executors.LIBRARIES[name])
+    expected = executors.usual_slots(name, settings)
+    assert expected == (100 if name == "slurm" else None)
+    if name == "slurm":
+        opened = open_executor(name, None, settings, tmp_path)
+        assert opened.slots == expected
+        opened.close()
+    with pytest.raises(ValueError, match=rf"^--executor-option gpu=1: no option of --executor {name}"):
+        executors.usual_slots(name, {"gpu": 1})
+
+
+@pytest.mark.parametrize(("visible", "slots"), [("", 1), ("0", 1), ("0,2,3", 3)])
+def test_usual_slots_here_are_the_gpus(visible, slots, monkeypatch, tmp_path):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert executors.usual_slots("local", {}) == open_executor("local", None, {}, tmp_path).slots == slots
