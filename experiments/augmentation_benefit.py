@@ -13,9 +13,7 @@ longer training. experiments/README.md has the rest.
 """
 
 from augment.study import Arm, Contrast, Control, Step, Study
-from experiments.scales import SCALES, Scale, synthetic
-
-ERASING = "--erase 0.5"
+from experiments.scales import ERASING, SCALES, Scale, synthetic
 
 
 def study(scale: Scale) -> Study:
@@ -37,17 +35,16 @@ def study(scale: Scale) -> Study:
         Arm("mixed_random_subset", mixed, (Control(kept),), "... or the count?"),
     )
     erased = tuple(Arm(f"{a.name}, erasing", f"{a.options} {ERASING}", a.sets, a.about) for a in plain)
-    pairs = [(f"{name}{way}", f"{base}{way}", asks) for way in (", erasing", "") for name, base, asks in COMPARED]
-    return Study(
-        title="Does pose-transfer augmentation help?",
-        question="What do synthetic images add to real ones, beyond longer training, more draws and random erasing?",
-        arms=(*plain, *erased),
-        contrasts=tuple(Contrast(*pair) for pair in pairs),
+    contrasts = [
+        Contrast(f"{name}{way}", f"{base}{way}", asks) for way in (", erasing", "") for name, base, asks in COMPARED
+    ]
+    return scale.study(
+        "Does pose-transfer augmentation help?",
+        "What do synthetic images add to real ones, beyond longer training, more draws and random erasing?",
+        (*plain, *erased),
+        contrasts,
+        reid="",  # erasing is what arms differ in
         erasing=Contrast("real_matched, erasing", "real_matched", "random erasing alone, as many updates"),
-        data=scale.data,
-        seeds=scale.seeds,
-        note=scale.note,
-        seconds=scale.seconds,
     )
 
 

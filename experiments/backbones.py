@@ -27,16 +27,13 @@ def study(scale: Scale) -> Study:
             Arm(mixed, f"{scale.trained()} --ratio 1 --model {network}", (generated,)),
         ]
         contrasts.append(Contrast(mixed, real, f"what synthetic images add to {network}"))
-    return Study(
-        title="Which networks gain?",
-        question="Do synthetic images help each of these re-ID networks?",
-        arms=tuple(arms),
-        contrasts=tuple(contrasts),
-        reid="--erase 0.5",
-        data=scale.data,
-        seeds=scale.seeds,
+    return scale.study(
+        "Which networks gain?",
+        "Do synthetic images help each of these re-ID networks?",
+        arms,
+        contrasts,
         note=f"{scale.note} All networks are trained by one recipe, so their gains must not be ranked.".strip(),
-        seconds={**scale.seconds, REID: 4 * scale.seconds[REID]},  # on average over the networks
+        seconds={REID: 4 * scale.seconds[REID]},  # on average over the networks
     )
 
 

@@ -40,16 +40,11 @@ def study(scale: Scale) -> Study:
         arms += [Arm(name, mixed, (kept,)), Arm(control, mixed, (Control(kept),), "the count, without the filter")]
         contrasts += [Contrast(name, control, "the filter, at the same count")]
     contrasts += [Contrast(name, "real", "against no synthetic images") for name in ("all", *FILTERS)]
-    return Study(
-        title="Does a filter help?",
-        question="Do better synthetic images, as the judges see it, train better networks?",
-        arms=tuple(arms),
-        contrasts=tuple(contrasts),
-        reid="--erase 0.5",
-        data=scale.data,
-        seeds=scale.seeds,
-        note=scale.note,
-        seconds=scale.seconds,
+    return scale.study(
+        "Does a filter help?",
+        "Do better synthetic images, as the judges see it, train better networks?",
+        arms,
+        contrasts,
     )
 
 

@@ -12,8 +12,8 @@ VGG19's features are random, so its terms are not the paper's.
 Result: not run yet.
 """
 
-from augment.study import DATA, Arm, Contrast, Step, Study
-from experiments.scales import SCALES, Scale
+from augment.study import Arm, Contrast, Study
+from experiments.scales import FROM_NOISE, SCALES, Scale, from_noise
 
 REAL, PUBLISHED = "real", "as published"
 CHANGES = {
@@ -30,21 +30,16 @@ def study(scale: Scale) -> Study:
     """An arm for each change, for the published losses, and for real images alone."""
     mixed = f"{scale.trained()} --ratio 1"
     arms = [Arm(REAL, scale.trained(2), (), "real images alone, as many updates")]
-    for name, options in ({PUBLISHED: ""} | CHANGES).items():
-        network = Step("train-generator", f"--model dptn {scale.scratch} {options}".strip(), (DATA,))
-        arms.append(Arm(name, mixed, (Step("synthesize", "--per-image 2", (DATA, network)),)))
+    arms += [Arm(name, mixed, (from_noise(scale, "dptn", how),)) for name, how in ({PUBLISHED: ""} | CHANGES).items()]
     contrasts = [Contrast(name, PUBLISHED, "the change alone") for name in CHANGES]
     contrasts += [Contrast(name, REAL, "against no synthetic images") for name in (PUBLISHED, *CHANGES)]
-    return Study(
-        title="Which losses of the generator matter?",
-        question="Which terms of DPTN's training do re-ID networks gain from?",
-        arms=tuple(arms),
-        contrasts=tuple(contrasts),
-        reid="--erase 0.5",
-        data=scale.data,
-        seeds=scale.seeds,
-        note="Each generator was trained once, from noise, on the training identities only.",
-        seconds={**scale.seconds, "train-generator": scale.scratch_seconds},
+    return scale.study(
+        "Which losses of the generator matter?",
+        "Which terms of DPTN's training do re-ID networks gain from?",
+        arms,
+        contrasts,
+        note=FROM_NOISE,
+        seconds={"train-generator": scale.scratch_seconds},
     )
 
 

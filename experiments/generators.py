@@ -11,7 +11,7 @@ Result: not run yet.
 """
 
 from augment.study import DATA, Arm, Contrast, Step, Study
-from experiments.scales import SCALES, Scale
+from experiments.scales import FROM_NOISE, SCALES, Scale, from_noise
 
 TRAINED = ("pg2", "patn", "dptn", "dptn-ta")
 UNTRAINED = ("copy", "warp")
@@ -22,25 +22,20 @@ USUAL = "dptn"
 def study(scale: Scale) -> Study:
     """An arm for each generator."""
     sets = {name: Step("synthesize", f"--generator {name} --per-image 2", (DATA,)) for name in UNTRAINED}
-    for name in TRAINED:
-        network = Step("train-generator", f"--model {name} {scale.scratch}", (DATA,))
-        sets[name] = Step("synthesize", "--per-image 2", (DATA, network))
+    sets |= {name: from_noise(scale, name) for name in TRAINED}
     mixed = f"{scale.trained()} --ratio 1"
     arms = [Arm(NONE, scale.trained(2), (), "real images alone, as many updates")]
     arms += [Arm(name, mixed, (made,), f"images of {name}") for name, made in sets.items()]
     contrasts = [Contrast(name, base, "") for base in (NONE, "copy") for name in (*TRAINED, *UNTRAINED) if name != base]
     contrasts += [Contrast(name, USUAL) for name in (*TRAINED, "warp") if name != USUAL]
     contrasts.sort(key=lambda each: each.arm != USUAL)  # the headline: the generator that the other studies use
-    return Study(
-        title="Which generator?",
-        question="Which generator's images help most, and more than copies of their sources?",
-        arms=tuple(arms),
-        contrasts=tuple(contrasts),
-        reid="--erase 0.5",
-        data=scale.data,
-        seeds=scale.seeds,
-        note="Each generator was trained once, from noise, on the training identities only.",
-        seconds={**scale.seconds, "train-generator": scale.scratch_seconds},
+    return scale.study(
+        "Which generator?",
+        "Which generator's images help most, and more than copies of their sources?",
+        arms,
+        contrasts,
+        note=FROM_NOISE,
+        seconds={"train-generator": scale.scratch_seconds},
     )
 
 

@@ -32,16 +32,11 @@ def study(scale: Scale) -> Study:
     arms += [Arm(name, f"{mixed} {options}", sets) for name, options in POLICIES.items()]
     contrasts = [Contrast(name, USUAL, "against labels as those of real images") for name in POLICIES]
     contrasts += [Contrast(name, REAL, "against no synthetic images") for name in (USUAL, *POLICIES)]
-    return Study(
-        title="How should synthetic images count?",
-        question="Which labels, weights and schedules of synthetic images are best?",
-        arms=tuple(arms),
-        contrasts=tuple(contrasts),
-        reid="--erase 0.5",
-        data=scale.data,
-        seeds=scale.seeds,
-        note=scale.note,
-        seconds=scale.seconds,
+    return scale.study(
+        "How should synthetic images count?",
+        "Which labels, weights and schedules of synthetic images are best?",
+        arms,
+        contrasts,
     )
 
 

@@ -26,16 +26,11 @@ def study(scale: Scale) -> Study:
     contrasts += [Contrast(name, USUAL) for name in others if name != "diverse"]
     contrasts += [Contrast(USUAL, CONTROL, "new poses, the texture being the same")]
     contrasts += [Contrast(name, REAL) for name in POLICIES]
-    return Study(
-        title="Which poses?",
-        question="Does it matter in whose poses people are shown?",
-        arms=tuple(arms),
-        contrasts=tuple(contrasts),
-        reid="--erase 0.5",
-        data=scale.data,
-        seeds=scale.seeds,
-        note=scale.note,
-        seconds=scale.seconds,
+    return scale.study(
+        "Which poses?",
+        "Does it matter in whose poses people are shown?",
+        arms,
+        contrasts,
     )
 
 

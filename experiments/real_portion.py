@@ -44,17 +44,12 @@ def study(scale: Scale) -> Study:
             Contrast(full, subset, "what the generator's knowledge of the withheld images is worth"),
             Contrast(subset, EVERYTHING, "what is still lost"),
         ]
-    return Study(
-        title="Synthetic images where real ones are scarce",
-        question="With a portion of the real images, how much of the loss do synthetic ones make good?",
-        arms=tuple(arms),
-        contrasts=tuple(contrasts),
-        reid="--erase 0.5",
-        data=scale.data,
-        seeds=scale.seeds,
-        note=scale.note,
+    return scale.study(
+        "Synthetic images where real ones are scarce",
+        "With a portion of the real images, how much of the loss do synthetic ones make good?",
+        arms,
+        contrasts,
         axis="portion of the real images",
-        seconds=scale.seconds,
     )
 
 

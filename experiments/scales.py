@@ -6,11 +6,14 @@ market       a Market-1501 root that the user gives (--data), at published sizes
              ResNet-50 and VGG19 (docs/weights.md). Its costs are guesses: it was never run here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from augment import weights
-from augment.study import DATA, Step
+from augment.study import DATA, Arm, Contrast, Step, Study
+
+ERASING = "--erase 0.5"  # random erasing, as train-reid takes it
+FROM_NOISE = "Each generator was trained once, from noise, on the training identities only."  # for `note`
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,25 @@ class Scale:
         """Options of train-reid, for some multiple of the usual number of epochs."""
         return f"{self.reid} --epochs {round(times * self.epochs)}"
 
+    def study(
+        self, title: str, question: str, arms: Sequence[Arm], contrasts: Sequence[Contrast], *, reid: str = ERASING,
+        note: str = "", axis: str = "", erasing: Contrast | None = None, seconds: Mapping[str, float] | None = None,
+    ) -> Study:  # fmt: skip
+        """A study of this size, with random erasing in all arms; `seconds` are costs other than the usual ones."""
+        return Study(
+            title=title,
+            question=question,
+            arms=tuple(arms),
+            contrasts=tuple(contrasts),
+            reid=reid,
+            data=self.data,
+            seeds=self.seeds,
+            note=note or self.note,
+            axis=axis,
+            erasing=erasing,
+            seconds={**self.seconds, **(seconds or {})},
+        )
+
 
 def generator(scale: Scale, data: Step = DATA, options: str = "") -> Step:
     """The study's generator, trained on the training identities of `data`."""
@@ -41,6 +63,12 @@ def generator(scale: Scale, data: Step = DATA, options: str = "") -> Step:
 def synthetic(scale: Scale, options: str, data: Step = DATA) -> Step:
     """A synthetic set of that generator."""
     return Step("synthesize", options, (data, generator(scale, data)))
+
+
+def from_noise(scale: Scale, model: str, options: str = "") -> Step:
+    """A synthetic set of a network that is compared: two images to a real one, by a generator of the arm's own."""
+    network = Step("train-generator", f"--model {model} {scale.scratch} {options}".strip(), (DATA,))
+    return Step("synthesize", "--per-image 2", (DATA, network))
 
 
 _WALKERS = (

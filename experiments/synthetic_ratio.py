@@ -40,17 +40,12 @@ def study(scale: Scale) -> Study:
         for ratio in RATIOS
         if ratio != USUAL
     ]
-    return Study(
-        title="How many synthetic images?",
-        question="Which ratio of synthetic to real images is best, at equal and at growing numbers of updates?",
-        arms=tuple(arms),
-        contrasts=tuple(contrasts),
-        reid="--erase 0.5",
-        data=scale.data,
-        seeds=scale.seeds,
-        note=scale.note,
+    return scale.study(
+        "How many synthetic images?",
+        "Which ratio of synthetic to real images is best, at equal and at growing numbers of updates?",
+        arms,
+        contrasts,
         axis="synthetic images per real image",
-        seconds=scale.seconds,
     )
 
 
