@@ -13,7 +13,6 @@ from augment import cli, files, trial
 from augment.executors import LIBRARIES
 from augment.executors.local import LocalExecutor
 from augment.trial import State
-from tests.command_line import caller
 from tests.killing import start
 from tests.standing_in import until
 
@@ -36,11 +35,6 @@ STUDIES = {
     ),
 }
 """
-
-
-@pytest.fixture
-def augment(monkeypatch, capsys):
-    return caller(monkeypatch, capsys)
 
 
 @pytest.fixture(scope="module")

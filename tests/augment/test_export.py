@@ -19,7 +19,6 @@ from augment.data.images import read_image
 from augment.export import ExportConfig, run
 from augment.plan import Plan
 from reid.torchreid_api import torchreid
-from tests.command_line import caller
 from tests.killing import die, in_child
 
 ROWS, SIZE = 5, (32, 16)
@@ -58,11 +57,6 @@ def make(path, plan=PLAN):
 @pytest.fixture
 def made(tmp_path):
     return make(tmp_path / "x.h5")
-
-
-@pytest.fixture
-def augment(monkeypatch, capsys):
-    return caller(monkeypatch, capsys)
 
 
 def tree(folder):

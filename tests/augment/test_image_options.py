@@ -8,12 +8,6 @@ from augment.commands.evaluate_generator import METRICS
 from augment.image_metrics import networks_of
 from augment.image_networks import Asked
 from augment.image_options import require_used
-from tests.command_line import caller
-
-
-@pytest.fixture
-def augment(monkeypatch, capsys):
-    return caller(monkeypatch, capsys)
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ from augment import files
 from augment.import_checkpoint import ImportCheckpointConfig, prepare, run
 from generators import checkpoint
 from generators.dptn import PRESETS
-from tests.command_line import caller
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 MODELS = {"dptn": "dptn_generator", "dptn-ta": "dptn_generator", "patn": "patn_generator"}
@@ -35,11 +34,6 @@ def state_of(model: str) -> State:
 def write(path: Path, model: str, *, zipped: bool = True) -> Path:
     torch.save(state_of(model), path, _use_new_zipfile_serialization=zipped)
     return path
-
-
-@pytest.fixture
-def augment(monkeypatch, capsys):
-    return caller(monkeypatch, capsys)
 
 
 @pytest.fixture

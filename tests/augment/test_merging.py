@@ -10,7 +10,6 @@ import pytest
 from augment import audit, files, merging, store
 from augment.merging import prepare, run
 from augment.plan import UNKNOWN, Plan
-from tests.command_line import caller
 from tests.killing import die, in_child
 
 SIZE = (4, 2)
@@ -27,11 +26,6 @@ PROVENANCE = {
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
     monkeypatch.setattr(store.shards, "SHARD_ROWS", 4)
-
-
-@pytest.fixture
-def augment(monkeypatch, capsys):
-    return caller(monkeypatch, capsys)
 
 
 def planned(rows, names=("0002_c1.jpg", "0004_c2.jpg", "ähnlich.jpg")):

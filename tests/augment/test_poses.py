@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from augment import cli, files, poses, train_generator
+from augment import files, poses, train_generator
 from augment.coco import NAMES
 from augment.data import keypoints
 from augment.data.images import read_image
@@ -20,7 +20,6 @@ from augment.rtmpose import RTMPose
 from augment.train_generator import TrainGeneratorConfig
 from generators.registry import create_recipe
 from tests.annotating import alone, write_folder
-from tests.command_line import caller
 from tests.rtmpose_network import dotted, write_network
 
 SMALL = PosesConfig(batch=4)
@@ -213,12 +212,6 @@ def test_cocos_annotations_instead_of_an_estimator(pedestrians, tmp_path):
     coco.write_text(coco.read_text() + " ")
     with pytest.raises(ValueError, match=r"was made by another estimator \(file_sha256"):
         run(PosesConfig(split="train"), pedestrians, out, coco=coco)
-
-
-@pytest.fixture
-def augment(monkeypatch, capsys):
-    monkeypatch.setitem(cli.COMMANDS, "poses", ("poses", "Find the key points of persons."))
-    return caller(monkeypatch, capsys)
 
 
 def test_the_command(augment, folder, weights, tmp_path):

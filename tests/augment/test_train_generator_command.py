@@ -5,13 +5,6 @@ import re
 import pytest
 import torch
 
-from tests.command_line import caller
-
-
-@pytest.fixture
-def augment(monkeypatch, capsys):
-    return caller(monkeypatch, capsys)
-
 
 def test_running_out_of_device_memory_is_one_line(augment, pedestrians, monkeypatch, tmp_path):
     def full(*_, **__):

@@ -10,14 +10,8 @@ from augment import store
 from augment.train_reid import TrainReidConfig, prepare
 from reid.mixing import MixPolicy
 from tests import noise_sets
-from tests.command_line import caller
 
 TINY = ("--device", "cpu", "--epochs", "1", "--batch", "4")
-
-
-@pytest.fixture
-def augment(monkeypatch, capsys):
-    return caller(monkeypatch, capsys)
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from augment import cli, cross_fitting, store
+from augment import cross_fitting, store
 from augment.data.images import read_image
 from augment.data.read import read_data
 from augment.scoring import NAMES, ScoreConfig, prepare, run
-from tests.command_line import caller
 from tests.judging import CONFIG, FEATURES, PIXEL_SCORES, SIZE, TRAINING, values, write
 
 
@@ -132,12 +131,10 @@ def test_exchanged_networks_are_noticed(data, judges, tmp_path):
         cross_fitting.train(cross_fitting.prepare(folder, dataset, TRAINING), dataset, device="cpu")
 
 
-def test_the_command(synthetic, data, judges, monkeypatch, capsys):
+def test_the_command(augment, synthetic, data, judges):
     from augment.commands import score
 
     assert score.NAMES == NAMES
-    monkeypatch.setitem(cli.COMMANDS, "score", ("score", "Measure the images of a synthetic set."))
-    augment = caller(monkeypatch, capsys)
     outcome = augment("score", synthetic, data, "--device", "cpu")
     assert outcome.code == 0, outcome
     assert [line.split()[0] for line in outcome.out.splitlines()] == ["score", "source_l1", "sharpness"]
