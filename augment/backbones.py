@@ -66,6 +66,17 @@ def require(name: str) -> Path:
     return found
 
 
+def stranger(name: str, sha256: str) -> str | None:
+    """What is to be said of weights that are not the published ones, whose names end in the first digits of theirs."""
+    first = [file.removesuffix(".pth")[-8:] for file in WEIGHTS[name]]
+    if sha256.startswith(tuple(first)):
+        return None
+    return (
+        f"the weights of {name} are not the published ones: their SHA-256 begins with {sha256[:8]}, that of "
+        f"{WEIGHTS[name][0]} with {first[0]}; numbers are not comparable with papers"
+    )
+
+
 def _folders() -> list[Path]:
     hub = Path(torch.hub.get_dir())
     home = Path(os.environ.get("TORCH_HOME", hub.parent)).expanduser()

@@ -92,11 +92,8 @@ def main() -> None:
         code = group.main(standalone_mode=False, prog_name="augment")
     except click.exceptions.Exit as stop:
         code = stop.exit_code
-    except click.Abort:
-        _say("interrupted; the same command continues")
-        code = 130
-    except KeyboardInterrupt:
-        _say("interrupted; the same command continues")
+    except (click.Abort, KeyboardInterrupt):
+        _say("interrupted; the same command goes on from what was saved, or starts again where nothing was")
         code = 130
     except click.ClickException as error:
         _say(f"Error: {_usage(error)}")

@@ -4,23 +4,26 @@ What is compared is a generator's images of test pairs, a synthetic set, or a fo
 augment.image_folders). A metric whose weights, package or images are missing is not computed and says so; the others
 are.
 
-OUT (.json)    values, intervals over identities, floors of real images; what was not computed; the provenance
+OUT (.json)    values, intervals over identities, floors of real images; what was not computed, and for which of it a
+               network is missing; the sheet's SHA-256; the provenance
 SHEET (.png)   the best, median and worst images by some metrics
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from augment import audit, files, image_measuring, image_options, runs
 from augment.cross_fitting import Bar, silent
-from augment.image_entries import Measured, TooFew, entry
-from augment.image_metrics import METRICS, networks_of
+from augment.image_entries import Measured, TooFew, entry, few_people
+from augment.image_metrics import METRICS, networks_of, too_small
 from augment.image_networks import Asked, Networks, open_networks
-from augment.image_sheet import write_sheet
+from augment.image_sheet import RANKED_BY, write_sheet
 from augment.image_subjects import EvaluateGeneratorConfig, Log, Subject, of_a_generator, of_images
+
+SHEET = "sheet_sha256"  # in the results: of the sheet that was drawn with them
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,12 @@ class Job:
     @property
     def not_computed(self) -> dict[str, str]:
         return {name: self.without[name] for name in self.config.wanted if name in self.without}
+
+    @property
+    def without_network(self) -> list[str]:
+        """Those of them that lack nothing but weights or a package."""
+        missing = self.networks.missing
+        return [name for name, why in self.not_computed.items() if why == missing.get(METRICS[name].network)]
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -105,8 +114,9 @@ def prepare(
     if out is None or force or not out.exists():
         return job
     found = _same(out, job)
-    if sheet is not None and not sheet.exists():
-        log(f"measuring again: {sheet} shows images, of which {out} holds none")
+    if sheet is not None and not (sheet.is_file() and files.sha256(sheet) == found.get(SHEET)):
+        held = f"is not the sheet of {out}" if sheet.exists() else f"shows images, of which {out} holds none"
+        log(f"measuring again: {sheet} {held}")
         return job
     return replace(job, found=found)
 
@@ -142,12 +152,24 @@ def run(
         log("already done")
         return job.found
     measured, found = _measured(job, device, bar, log)
-    if out is not None:
-        files.write_json(out, found)
     if sheet is not None:
         for line in write_sheet(sheet, measured):
             log(line)
+        if found["metrics"].keys() & set(RANKED_BY):
+            found[SHEET] = files.sha256(sheet)
+    if out is not None:
+        files.write_json(out, found)
     return found
+
+
+def nothing_computed(
+    metrics: Collection[str], not_computed: Mapping[str, str], without_network: Collection[str]
+) -> str:
+    """What to say where no metric has a value for another reason than missing weights or packages; else ""."""
+    others = [f"{name}: {why}" for name, why in not_computed.items() if name not in without_network]
+    if metrics or not others:
+        return ""
+    return f"nothing was computed ({others[0]}); give what is lacking, or choose other --metrics"
 
 
 def measure(
@@ -170,6 +192,7 @@ def measure(
 def _job(config: EvaluateGeneratorConfig, subject: Subject, asked: Asked, device: str) -> Job:
     compared, wanted = subject.compared, config.wanted
     lacking = {name: image_measuring.lacks(name, compared, subject.points) for name in wanted}
+    lacking = {name: why or too_small(name, compared.size) for name, why in lacking.items()}
     without = {name: why for name, why in lacking.items() if why is not None}
     networks = open_networks(networks_of(set(wanted) - set(without)), asked, device, subject.dataset)
     without |= {
@@ -196,13 +219,17 @@ def _measured(job: Job, device: str, bar: Bar, log: Log) -> tuple[Measured, dict
             except TooFew as error:
                 without[name] = str(error)
     notes = image_measuring.notes(metrics, subject.compared, job.networks, subject.annotations)
+    notes += [f"{name}: {said['note']}" for name, said in metrics.items() if "note" in said]
+    notes += few_people(metrics)
     for note in notes:
         log(note)
+    done = replace(job, without=without)
     found = {
         "schema": 1,
         "metrics": metrics,
-        "not_computed": replace(job, without=without).not_computed,
-        "provenance": {**job.provenance, "notes": notes, "versions": runs.versions()},
+        "not_computed": done.not_computed,
+        "without_network": done.without_network,
+        "provenance": {**job.provenance, "notes": notes, "versions": runs.versions(runs.OF_METRICS)},
     }
     return measured, json.loads(files.json_bytes(found))
 

@@ -12,9 +12,9 @@ from augment.coverage import evenness
 from augment.data import keypoints
 from augment.data.records import Record
 from augment.image_metrics import INCEPTION, METRICS, POSES, TORCHVISION
-from augment.image_pairs import Compared, Points
-from augment.image_passes import DISTRIBUTION, LOGITS, MASKED_LOGITS, Columns, of_source
-from augment.intervals import linear_interval, ratio_interval, split_interval, statistic_interval
+from augment.image_pairs import IDENTITIES, IMAGES, SOME_KNOWN, Compared, Points
+from augment.image_passes import DISTRIBUTION, LOGITS, MASKED_LOGITS, Columns, compared_to, of_source
+from augment.intervals import ENOUGH, linear_interval, ratio_interval, split_interval, statistic_interval
 from augment.policies import cluster_poses
 from generators.metrics.frechet import frechet_distance, frechet_influences, moments
 from generators.metrics.inception_score import SPLITS, divergences, inception_score
@@ -67,27 +67,49 @@ def entry(name: str, measured: Measured) -> Entry:
     metric, compared = METRICS[name], measured.compared
     found = _BUILDERS.get(name, _mean)(name, measured)
     saved = "" if compared.saved == "lossless" else f", saved as {compared.saved}"
-    said = {"protocol": f"{metric.protocol}{saved}", "better": metric.better, "unit": metric.unit}
+    to = f", to {found['to']}" if "to" in found else ""
+    said = {"protocol": f"{metric.protocol}{to}{saved}", "better": metric.better, "unit": metric.unit}
     return {"value": None, "low": None, "high": None} | found | said | {"definition": metric.definition}
 
 
+def few_people(metrics: Mapping[str, Any]) -> list[str]:
+    """What intervals of so few identities are worth; metrics are named where it does not hold of all."""
+    counts = {
+        name: (said[unit], unit)
+        for name, said in metrics.items()
+        for unit in (IDENTITIES, IMAGES, SOME_KNOWN)
+        if unit in said
+    }
+    found = []
+    if alone := [name for name, (count, _) in counts.items() if count == 1]:
+        found.append(f"{_of_some(alone, counts)}no interval of one identity: whole identities are resampled")
+    if few := [name for name, (count, _) in counts.items() if 1 < count < ENOUGH]:
+        numbers = sorted({counts[name][0] for name in few})
+        several = " to ".join(str(number) for number in dict.fromkeys((numbers[0], numbers[-1])))
+        unit = counts[few[0]][1].replace("_", " ")
+        found.append(f"{_of_some(few, counts)}interval of {several} {unit}: too few to rely on")
+    return found
+
+
+def _of_some(names: Sequence[str], all_of_them: Mapping[str, Any]) -> str:
+    return "" if len(names) == len(all_of_them) else f"{', '.join(names)}: "
+
+
 def unequal_floors(metrics: Mapping[str, Any]) -> list[str]:
-    """Which floors are of fewer images than the values beside them; all of these are of the same images."""
+    """Which floors are of other numbers of images than the values beside them; one note for metrics of one kind."""
 
     def numbers(distance: Mapping[str, Any]) -> str:
         return f"{distance['n']:,} images against {distance['real_n']:,} real ones"
 
-    floors = {
-        name: metrics[name]["floor"] for name in METRICS if name in DISTRIBUTION and "floor" in metrics.get(name, {})
-    }
-    if not floors:
-        return []
-    name, floor = next(iter(floors.items()))
-    if numbers(floor) == numbers(metrics[name]):
-        return []
+    alike: dict[tuple[str, str], list[str]] = {}
+    for name in METRICS:
+        if name in DISTRIBUTION and "floor" in metrics.get(name, {}):
+            alike.setdefault((numbers(metrics[name]), numbers(metrics[name]["floor"])), []).append(name)
     return [
-        f"{', '.join(floors)}: the value is of {numbers(metrics[name])}, the floor of {numbers(floor)}; distances of "
-        "other numbers do not quite compare"
+        f"{', '.join(names)}: the value is of {of_value}, the floor of {of_floor}; distances of other numbers do not "
+        "quite compare"
+        for (of_value, of_floor), names in alike.items()
+        if of_value != of_floor
     ]
 
 
@@ -102,8 +124,21 @@ def _mean(name: str, measured: Measured) -> Entry:
         found["left_out"] = left
     if name == "detection_score":
         return found | _floor(measured.beside.get(name, np.empty(0)), "real images")
+    if name == "identity_similarity":
+        found |= _kind_of_similarity(measured.compared)
     real = measured.generated.get(of_source(name), np.empty(0))
     return found | _floor(real[np.isfinite(real)], "source and true image")
+
+
+def _kind_of_similarity(compared: Compared) -> Entry:
+    if compared.paired.all():
+        return {"to": compared_to(compared)}
+    without = int((~compared.paired).sum())
+    note = (
+        f"to {compared_to(compared)}, because {without:,} of {len(compared):,} images have no true one; two real "
+        "images of a person are another comparison, so there is no floor"
+    )
+    return {"to": compared_to(compared), "note": note}
 
 
 def _pckh(name: str, measured: Measured) -> Entry:
@@ -120,19 +155,26 @@ def _pckh(name: str, measured: Measured) -> Entry:
 def _frechet(name: str, measured: Measured) -> Entry:
     kind = TORCHVISION if name == "fid_gfla" else INCEPTION
 
-    def counted(features: Features) -> Others:
-        features = features[: gfla_rows(len(features))] if name == "fid_gfla" else features
+    def enough(features: Features) -> Features:
         if len(features) < 2:
             raise TooFew(f"{len(features)} images have no covariance; give more")
         return features
 
     def distance(one: Features, two: Others) -> Entry:
-        return {"value": frechet_distance(moments(counted(one)), moments(counted(two)))}
+        return {"value": frechet_distance(moments(enough(one)), moments(enough(two)))}
 
     def influences(real: Features, generated: Others) -> Influences:
-        return frechet_influences(moments(counted(real)), counted(generated))
+        return frechet_influences(moments(real), generated)
 
-    return _distribution(measured, kind, distance, influences)
+    found = _distribution(measured, kind, distance, influences)
+    total, real_total = len(measured.generated[kind]), len(measured.real[kind])
+    if (total, real_total) == (found["n"], found["real_n"]):
+        return found
+    note = (
+        f"of the first {found['n']:,} of {total:,} images against the first {found['real_n']:,} of {real_total:,} real "
+        "ones; the papers' code drops the last partial batch"
+    )
+    return found | {"left_out": total - found["n"], "real_left_out": real_total - found["real_n"], "note": note}
 
 
 def _kernel(name: str, measured: Measured) -> Entry:
@@ -155,18 +197,26 @@ def _distribution(
     distance: Callable[[Features, Others], Entry],
     influences: Callable[[Features, Others], Influences],
 ) -> Entry:
-    """Between real and generated images; the floor is that between real ones and as many others, where there are."""
-    real, generated = measured.real[kind], measured.generated[kind]
+    """Between real and generated images; the floor is that between real ones and as many others, where there are.
+
+    All numbers are of the images that count in a distance of this kind.
+    """
+    real, generated = (_counted(columns[kind], kind) for columns in (measured.real, measured.generated))
     found = distance(real, generated) | {"n": len(generated), "real_n": len(real)}
     found |= _of_people(measured, found["value"], influences(real, generated))
     first, second, of = measured.halves(kind)
     some = np.random.default_rng([measured.seed, 6]).permutation(len(second))[: len(generated)]
-    second = second[np.sort(some)]
+    first, second = _counted(first, kind), _counted(second[np.sort(some)], kind)
     try:
         floor = distance(first, second) | {"n": len(second), "real_n": len(first), "of": of}
     except TooFew:
         return found
     return found | {"floor": floor}
+
+
+def _counted(features: Features, kind: str) -> Others:
+    """Without the images that the published distance of this kind drops."""
+    return features[: gfla_rows(len(features))] if kind == TORCHVISION else features
 
 
 def _of_people(measured: Measured, value: float, influences: Influences) -> Entry:

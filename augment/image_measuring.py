@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from augment.backbones import stranger
 from augment.cross_fitting import Bar
 from augment.data.images import require_readable
 from augment.devices import pick_device
@@ -85,12 +86,12 @@ def pass_over(
 def notes(metrics: Mapping[str, Any], compared: Compared, networks: Networks, annotations: Sequence[Path]) -> list[str]:
     """What must be known of the values; `annotations` are the files that the key points come from."""
     found = [*compared.notes]
-    few = [name for name in ("fid", "fid_gfla") if name in metrics and len(compared) < SMALL]
-    if few:
-        found.append(
-            f"{', '.join(few)}: of {len(compared):,} images; such distances fall with more of them, so compare at "
-            "equal numbers only"
-        )
+    for name in ("fid", "fid_gfla"):
+        if name in metrics and metrics[name]["n"] < SMALL:
+            found.append(
+                f"{name}: of {metrics[name]['n']:,} images; such distances fall with more of them, so compare at equal "
+                "numbers only"
+            )
     if "identity_similarity" in metrics and networks.reid is not None:
         on_this = networks.reid.provenance.get("trained_on_this_data")
         if on_this and compared.reader is not None:
@@ -98,6 +99,9 @@ def notes(metrics: Mapping[str, Any], compared: Compared, networks: Networks, an
         elif on_this is None:
             found.append("identity_similarity: by a network of which it is unknown what it was trained on")
     found += unequal_floors(metrics)
+    for network in (networks.lpips, networks.inception, networks.torchvision):
+        if network is not None and (told := stranger(network.NAME, network.provenance["weights_sha256"])):
+            found.append(told)
     if "pckh" in metrics and networks.estimator is not None:
         found += _foreign_annotations(annotations, networks.estimator.provenance)
     return found

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from generators.metrics.masks import patn_body_mask
 from generators.metrics.pixels import l1, psnr
-from generators.metrics.ssim import mask_ssim, ssim, ssim_in_mask
+from generators.metrics.ssim import PROTOCOLS, mask_ssim, ssim, ssim_in_mask
 from generators.tensors import Pixels
 
 # What a metric may need beside the generated images.
@@ -112,6 +112,7 @@ METRICS: dict[str, Metric] = {
 PIXEL = ("ssim", "ssim_standard", "ssim_pg2", "mask_ssim", "ssim_in_mask", "psnr", "l1")
 MASKED = ("mask_ssim", "ssim_in_mask")
 POSES = ("pose_diversity", "pose_coverage")
+LPIPS_SIDE = 31  # pixels; of smaller images AlexNet's second pooling leaves nothing
 
 
 def require_known(names: Sequence[str], option: str) -> None:
@@ -127,6 +128,17 @@ def require_known(names: Sequence[str], option: str) -> None:
 def networks_of(names: Collection[str]) -> set[str]:
     """The networks that some metrics need."""
     return {METRICS[name].network for name in names} - {""}
+
+
+def too_small(name: str, size: tuple[int, int]) -> str | None:
+    """Why a metric cannot be computed of images of this size (height, width), if it cannot."""
+    shown = f"images of {size[0]}x{size[1]} are smaller than"
+    if name == "lpips" and min(size) < LPIPS_SIDE:
+        return f"{shown} what AlexNet's layers need, {LPIPS_SIDE}x{LPIPS_SIDE}; give larger images"
+    protocol = METRICS[name].protocol
+    if name not in PIXEL or protocol not in PROTOCOLS or min(size) >= (side := 2 * PROTOCOLS[protocol].radius + 1):
+        return None
+    return f"{shown} the window of SSIM protocol {protocol}, {side}x{side}; give larger images"
 
 
 def body_mask(

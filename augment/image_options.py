@@ -1,10 +1,11 @@
-"""Options of `evaluate-generator` that would have no effect, and outputs that could not be written: refused at once."""
+"""Options of `evaluate-generator` without effect, and outputs that could not be written: refused."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from augment.image_metrics import ALEXNET, ESTIMATOR, INCEPTION, METRICS, REID, TORCHVISION, networks_of
 from augment.image_networks import Asked
+from augment.sheet_path import require_sheet, require_suffix
 
 SUFFIXES = {"--out": ".json", "--sheet": ".png"}
 
@@ -13,16 +14,15 @@ def require_writable(out: Path | None, sheet: Path | None, folders: Sequence[Pat
     """Refuse what only the end of the work would fail at; a sheet among the images (`folders`) would be one of them.
 
     Raises:
-        ValueError: another suffix, no such folder, or a folder of the images.
+        ValueError: another suffix, no such folder, a folder of the images, or a file that is no sheet.
     """
     given = {option: path for option, path in (("--out", out), ("--sheet", sheet)) if path is not None}
     for option, path in given.items():
-        if path.suffix.lower() != SUFFIXES[option]:
-            raise ValueError(f"{option} {path}: ends with {path.suffix!r}; name it {SUFFIXES[option]}")
+        require_suffix(option, path, SUFFIXES[option])
         if not path.parent.is_dir():
             raise ValueError(f"{option} {path}: there is no folder {path.parent}; make it first")
-    if sheet is not None and sheet.parent.resolve() in {folder.resolve() for folder in folders}:
-        raise ValueError(f"--sheet {sheet}: lies among the images that are compared; write it to another folder")
+    if sheet is not None:
+        require_sheet(sheet, folders)
 
 
 def require_used(asked: Asked, wanted: Sequence[str]) -> None:

@@ -87,6 +87,7 @@ def choose_pairs(
             raise ValueError("--same-camera: chooses random pairs, but --pairs lists them; leave one of them out")
         records = keypoints.usable(test, points)
         pairs = _drawn(records, count or COUNT, same_camera, seed)
+        notes = _notes_of_drawn(test, records, pairs, count, same_camera)
         cameras = "of one camera" if same_camera else "of any cameras"
         says = {"pairs": f"{len(pairs)} random pairs of test identities, {cameras}", "pairs_seed": seed}
     else:
@@ -105,7 +106,7 @@ def choose_pairs(
             "left_out_repeated": len(all_listed) - len(pairs),
             "left_out_without_torso": len(pairs) - len(kept),
         }
-        notes = _notes_of_list(says)
+        notes = (*_notes_of_list(says), *_note_of_fewer(len(of_list), count))
         pairs = of_list
     if not len(pairs):
         raise ValueError(f"{path or dataset.root}: no pair of images with key points; check them with `augment check`")
@@ -238,6 +239,28 @@ def _notes_of_list(says: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(notes)
 
 
+def _notes_of_drawn(
+    test: Sequence[Record], usable: Sequence[Record], pairs: Int64[np.ndarray, "n 2"], count: int | None, same: bool
+) -> tuple[str, ...]:
+    """Which test images no pair can be of, and what that leaves."""
+    fewer = _note_of_fewer(len(pairs), count)
+    if len(usable) == len(test):
+        return fewer
+    lacking = f"{len(test) - len(usable):,} of {len(test):,} test images lack key points of shoulders and hips"
+    all_pairs = min(len(_pairs_of(test, same)), count or COUNT)
+    if len(pairs) == all_pairs:
+        return (f"{lacking}: no pair is of them", *fewer)
+    people, all_people = len({usable[index].pid for index in pairs.ravel()}), len({record.pid for record in test})
+    left = f"{len(pairs):,} of {all_pairs:,} pairs are left, of {people:,} of {all_people:,} identities"
+    return (f"{lacking}: {left}", *fewer)
+
+
+def _note_of_fewer(there: int, count: int | None) -> tuple[str, ...]:
+    if count is None or there >= count:
+        return ()
+    return (f"{there:,} pairs of the {count:,} that --count asks for: there are no more",)
+
+
 def _notes_of_set(images: str, paired: Bool[np.ndarray, " n"], own: Bool[np.ndarray, " n"]) -> tuple[str, ...]:
     notes = [f"images {images}; {paired.sum():,} of {len(paired):,} rows have a true image"]
     if own.any():
@@ -263,10 +286,13 @@ def test_images(dataset: DataSet) -> list[Record]:
 
 def _drawn(records: Sequence[Record], count: int, same_camera: bool, seed: int) -> Int64[np.ndarray, "n 2"]:
     """`count` different pairs, or all where there are no more."""
-    cameras = [record.camid for record in records] if same_camera else None
-    pairs = Pairs([record.pid for record in records], cameras)
+    pairs = _pairs_of(records, same_camera)
     chosen = _some(len(pairs), count, seed)
     return np.asarray([pairs[int(index)] for index in chosen], dtype=np.int64).reshape(-1, 2)
+
+
+def _pairs_of(records: Sequence[Record], same_camera: bool) -> Pairs:
+    return Pairs([record.pid for record in records], [record.camid for record in records] if same_camera else None)
 
 
 def _some(total: int, count: int, seed: int) -> Int64[np.ndarray, " n"]:

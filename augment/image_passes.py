@@ -32,6 +32,11 @@ def of_source(name: str) -> str:
     return f"{name} of the source"
 
 
+def compared_to(compared: Compared) -> str:
+    """Whose identity a generated image is measured by: one of the two for all of them, so that values compare."""
+    return "the true image" if compared.paired.all() else "the source"
+
+
 @dataclass(frozen=True)
 class Passes:
     """What to measure of every image, by what, how many images at a time."""
@@ -110,7 +115,7 @@ class Passes:
             found |= {of_source(name): values for name, values in of_sources.items()}
         found = {name: _spread(values, has) for name, values in found.items()}
         if self.networks.reid is not None and "identity_similarity" in self.names:
-            found |= self._identity(compared, rows, pixels, true, source)
+            found |= self._identity(compared, pixels, true, source)
         return found
 
     def _similarities(self, images: Pixels, true: Pixels, mask: Bool[Tensor, "b h w"] | None) -> Columns:
@@ -120,15 +125,23 @@ class Passes:
         found: Columns = {**pixel_columns(names, images, true, mask, self._pixel_device)}
         return found if lpips is None else found | {"lpips": lpips(images, true).astype(np.float64)}
 
-    def _identity(self, compared: Compared, rows: np.ndarray, pixels: Pixels, true: Pixels, source: Pixels) -> Columns:
-        """To the true image where all rows have one, else to the source; and of the two real ones to each other."""
+    def _identity(
+        self,
+        compared: Compared,
+        pixels: Pixels,
+        true: UInt8[np.ndarray, "t h w 3"],
+        source: UInt8[np.ndarray, "s h w 3"],
+    ) -> Columns:
+        """To the true image where all rows have one, and of the source to it; else to the source."""
         assert self.networks.reid is not None
-        has = compared.paired[rows]
+        if not compared.paired.all():
+            made, sources = np.split(self.networks.reid.features(np.concatenate([pixels, source])), [len(pixels)])
+            return {"identity_similarity": cosine(made, sources)}
         features = self.networks.reid.features(np.concatenate([pixels, true, source]))
         of_made, of_true, of_sources = np.split(features, [len(pixels), len(pixels) + len(true)])
-        found = {"identity_similarity": cosine(of_made, of_true if compared.paired.all() else of_sources)}
+        found = {"identity_similarity": cosine(of_made, of_true)}
         if len(source):
-            found[of_source("identity_similarity")] = _spread(cosine(of_sources[has], of_true), has)
+            found[of_source("identity_similarity")] = cosine(of_sources, of_true)
         return found
 
     @property

@@ -12,6 +12,7 @@ from jaxtyping import Float, Float64, Int
 RESAMPLES = 2_000
 CELLS = 2_000_000  # counts held at a time
 LEVEL = 95.0  # percent
+ENOUGH = 5  # identities; draws of fewer are too much alike for an interval to be relied on
 
 
 def ratio_interval(

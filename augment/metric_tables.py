@@ -12,6 +12,10 @@ HEADER = ("metric", "better", "value", "95 % interval", "n", "real images", "pro
 MARKET_SIZE = [128, 64]  # of the published rows
 LABEL = "published: other pairs, weights and ways of saving; Market-1501, 128x64"
 WHOSE = {"identities": "identities", SOME_KNOWN: "identities and unknown images"}
+PREAMBLE = r"% needs \usepackage{booktabs}"
+ESCAPES = {letter: f"\\{letter}" for letter in "_%&#${}"} | {
+    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$",
+}  # fmt: skip
 DIGITS = {"psnr": 2, "l1": 2, "fid": 2, "fid_gfla": 2, "inception_score": 3, "mask_is": 3, "kid": 5}
 
 
@@ -53,13 +57,16 @@ def render(found: Mapping[str, Any], form: str) -> str:
     """
     draw = FORMS[form]
     rows = [[name, *_cells(name, entry)] for name, entry in found["metrics"].items()]
-    parts = [draw(HEADER, rows)] if rows else ["nothing was computed"]
+    parts = [PREAMBLE] if form == "latex" else []
+    parts.append(draw(HEADER, rows) if rows else "nothing was computed")
     if found["provenance"]["notes"]:
         parts.append(_noted(found["provenance"]["notes"], form))
     if found["not_computed"]:
         parts.append(_listed({name: f"not computed: {why}" for name, why in found["not_computed"].items()}, form))
     if _comparable(found["provenance"]) and any(name in found["metrics"] for name in COMPARED):
-        parts.append(beside_published({"this evaluation": found}, form))
+        model = found["provenance"].get("generator", {}).get("model")
+        ours = "this evaluation" if model is None else f"{model}, this evaluation"
+        parts.append(beside_published({ours: found}, form))
     return "\n\n".join(parts)
 
 
@@ -71,7 +78,7 @@ def beside_published(found: Mapping[str, Mapping[str, Any]], form: str) -> str:
     ]
     papers = [[row.method, row.parameters, *(getattr(row, metric) for metric in COMPARED)] for row in PUBLISHED]
     said = "; ".join([LABEL, *(f"{name}: {_images_of(results['provenance'])}" for name, results in found.items())])
-    caption = {"table": said, "markdown": f"*{said}*", "latex": f"% {said}"}[form]
+    caption = {"table": said, "markdown": f"*{said}*", "latex": _paragraph(said)}[form]
     return f"{caption}\n\n{FORMS[form](('method', 'parameters (M)', *COMPARED), [*papers, *ours])}"
 
 
@@ -147,22 +154,31 @@ def _latex(header: Sequence[str], rows: Cells) -> str:
     return "\n".join([begin, r"\toprule", head, r"\midrule", *body, r"\bottomrule", r"\end{tabular}"])
 
 
+def _paragraph(text: str) -> str:
+    """In LaTeX: what must not be lost beside the table."""
+    return rf"\par\noindent {_escaped(text)}\par"
+
+
 def _escaped(text: str) -> str:
-    return "".join(f"\\{letter}" if letter in "_%&#$" else letter for letter in text)
+    return "".join(ESCAPES.get(letter, letter) for letter in text)
 
 
 def _listed(texts: Mapping[str, str], form: str) -> str:
     lines = {
         "table": [f"{name:<20}  {text}" for name, text in texts.items()],
         "markdown": [f"- `{name}`: {text}" for name, text in texts.items()],
-        "latex": [f"% {name}: {text}" for name, text in texts.items()],
+        "latex": [_paragraph(f"{name}: {text}") for name, text in texts.items()],
     }
     return "\n".join(lines[form])
 
 
 def _noted(notes: Sequence[str], form: str) -> str:
-    mark = {"table": "note: ", "markdown": "- ", "latex": "% note: "}[form]
-    return "\n".join(f"{mark}{note}" for note in notes)
+    lines = {
+        "table": [f"note: {note}" for note in notes],
+        "markdown": [f"- {note}" for note in notes],
+        "latex": [_paragraph(f"Note: {note}") for note in notes],
+    }
+    return "\n".join(lines[form])
 
 
 FORMS: Mapping[str, Callable[[Sequence[str], Cells], str]] = {

@@ -28,6 +28,7 @@ from augment.data.read import survey
 from augment.data.survey import Survey
 from augment.estimators import ESTIMATORS, make_estimator, unused_gpu
 from augment.pose_estimation import PersonDetector, inside, provenance_path
+from augment.sheet_path import require_sheet
 from augment.unfinished_poses import Unfinished, differing
 
 SPLITS = ("all", "train", "test")  # test: query and gallery
@@ -80,6 +81,7 @@ def prepare(
     weights: Path | None = None,
     coco: Path | None = None,
     coco_images: Path | None = None,
+    sheet: Path | None = None,
     device: str = "auto",
     force: bool = False,
 ) -> Job:
@@ -87,11 +89,15 @@ def prepare(
 
     Raises:
         MissingWeights, MissingExtra: the estimator is not there.
-        ValueError: bad data, weights or annotations; `out` is something else, or was begun or made by something else.
+        ValueError: bad data, weights or annotations; `out` is something else, or was begun or made by something else;
+            `sheet` would be one of the images, or is no PNG.
     """
     if out.suffix.lower() != ".csv":
         raise ValueError(f"--out {out}: expected the name of a .csv file")
     images = find_images(data, config.split, recursive=config.recursive)
+    if sheet is not None:
+        read = {data, *(image.parent for image in images)} if data.is_dir() else set()
+        require_sheet(sheet, sorted(read), below=config.recursive)
     sizes = {image.name: glance(image) for image in images}
     if coco is None:
         estimator, given = _open_estimator(config.estimator, weights, device), None
@@ -127,10 +133,10 @@ def run(
 
     Raises:
         ValueError: see `prepare`; or an image cannot be decoded.
-        Preempted: stopped by SIGTERM; what was found is saved.
+        Preempted: stopped by SIGTERM; what was found is saved, as it is on SIGINT.
     """
     job = prepare(
-        config, data, out, weights=weights, coco=coco, coco_images=coco_images, device=device, force=force
+        config, data, out, weights=weights, coco=coco, coco_images=coco_images, sheet=sheet, device=device, force=force
     )  # fmt: skip
     if job.finished:
         log("already done")
@@ -188,20 +194,26 @@ def draw(images: Sequence[Path], points: dict[str, Points], sheet: Path) -> Path
 
 
 def _estimate(job: Job, batch: int, progress: Progress) -> list[str]:
-    """A line for each image; saved from time to time, and when the process is asked to stop."""
+    """A line for each image; saved from time to time, and when the process is asked to stop or interrupted."""
     assert job.estimator is not None
     unfinished = job.unfinished
     known = unfinished.known()
     missing = [image for image in job.images if image.name not in known]
     with interruption.on_sigterm() as sigterm:
-        for start in range(0, len(missing), batch):
-            block = missing[start : start + batch]
-            for image, points in zip(block, _find(job.estimator, block), strict=True):
-                known[image.name] = annotation_line(image.name, points)
-                unfinished.add(image.name, known[image.name])
-            unfinished.save(after=0.0 if sigterm.requested else SAVE_SECONDS)
-            progress(len(known), len(job.images))
-            sigterm.raise_if_requested(str(unfinished.path))
+        try:
+            for start in range(0, len(missing), batch):
+                block = missing[start : start + batch]
+                for image, points in zip(block, _find(job.estimator, block), strict=True):
+                    line = annotation_line(image.name, points)
+                    unfinished.add(image.name, line)
+                    known[image.name] = line
+                unfinished.save(after=0.0 if sigterm.requested else SAVE_SECONDS)
+                progress(len(known), len(job.images))
+                sigterm.raise_if_requested(str(unfinished.path))
+        except KeyboardInterrupt:
+            if known:
+                unfinished.save()
+            raise
     return [known[image.name] for image in job.images]
 
 
@@ -226,7 +238,8 @@ def _given_lines(job: Job, log: Callable[[str], None]) -> list[str]:
 def _publish(job: Job, split: str, lines: Sequence[str]) -> None:
     """The annotation comes last: where it lies, what made it is said beside it."""
     data = ("\n".join([keypoints.HEADER, *lines]) + "\n").encode()
-    said = {"annotation_sha256": hashlib.sha256(data).hexdigest(), "split": split, "versions": runs.versions()}
+    versions = runs.versions(runs.OF_METRICS)
+    said = {"annotation_sha256": hashlib.sha256(data).hexdigest(), "split": split, "versions": versions}
     files.write_json(provenance_path(job.out), {"schema": 1, **job.determining, **said})
     files.write_atomic(job.out, data)
 

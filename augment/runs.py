@@ -7,7 +7,7 @@ RUN/...             the stage's own files
 
 import platform
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -33,6 +33,7 @@ ARTEFACTS: dict[str, tuple[str, ...]] = {
 CURVES = "tensorboard"
 
 LIBRARIES = ("torch", "torchvision", "torchreid", "numpy", "h5py", "pillow", "opencv-python-headless")
+OF_METRICS = (*LIBRARIES, "scipy", "numba", "lpips", "torch-fidelity", "onnxruntime")  # what measures images
 
 
 @dataclass(frozen=True)
@@ -87,10 +88,10 @@ def open_run(folder: Path, stage: str, config: dict[str, Any], *, force: bool = 
     return Run(folder, stage)
 
 
-def versions() -> dict[str, str]:
+def versions(libraries: Sequence[str] = LIBRARIES) -> dict[str, str]:
     """Tool, Python and library versions, as every artefact records them."""
     found = {"reid-augment": __version__, "python": platform.python_version()}
-    for name in LIBRARIES:
+    for name in libraries:
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

@@ -29,7 +29,7 @@ Found = tuple[float, tuple[float, float] | None]  # a value and its interval
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=100, metavar="N", help="draws of new people (100)")
+    parser.add_argument("--repeats", type=int, default=200, metavar="N", help="draws of new people (200)")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     rows = measure(args.repeats)

@@ -5,7 +5,7 @@
 Rows: protocol, whose code (ours by OpenCV's filters, and as numba compiles it), threads, image pairs per second, how
 many times the rate of scikit-image on one thread that is, and the largest difference from its values. scikit-image's
 threads each take images of their own, as ours do. Each rate is the fastest of five rounds, in turn; compiling is not in
-it.
+it. Needs the extra `test`.
 """
 
 import argparse

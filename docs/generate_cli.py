@@ -16,7 +16,7 @@ EXIT_CODES = """## Exit codes
 | 2 | a mistake of the user: one line `Error: ...` with file, value, remedy; `augment --debug` shows a traceback |
 | 70 | a bug: the traceback is shown; please report it |
 | 75 | stopped by SIGTERM, or as another process ended, after saving; the same command continues, requeue it |
-| 130 | interrupted from the keyboard; the same command continues |
+| 130 | interrupted from the keyboard; the same command goes on from what was saved, or starts again where nothing was |
 
 Logs and progress go to stderr; stdout carries the result.
 """

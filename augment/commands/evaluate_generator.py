@@ -118,7 +118,7 @@ def command(
       augment evaluate-generator Market-1501 --generator runs/dptn --save jpeg --format latex
       augment evaluate-generator Market-1501 --images results/market_PATN/test_latest/images --panel 5/5
     """
-    from augment.evaluate_generator import prepare, run
+    from augment.evaluate_generator import nothing_computed, prepare, run
     from augment.image_networks import Asked
     from augment.image_subjects import EvaluateGeneratorConfig
     from augment.metric_tables import render
@@ -135,6 +135,7 @@ def command(
         )  # fmt: skip
         click.echo(job)
         not_computed = job.not_computed
+        nothing = nothing_computed(job.names, not_computed, job.without_network)
     else:
         found = run(
             config, data, generator=generator, images=images, pairs=pairs, poses=poses, panel=panel, asked=asked,
@@ -142,7 +143,10 @@ def command(
         )  # fmt: skip
         click.echo(json.dumps(found, indent=2) if form == "json" else render(found, form))
         not_computed = found["not_computed"]
+        nothing = nothing_computed(found["metrics"], not_computed, found.get("without_network", not_computed))
     lacking = [name for name in require if name in not_computed]
     for name in lacking:
         options.log(f"--require {name}: not computed: {not_computed[name]}")
-    ctx.exit(1 if lacking else 0)
+    if nothing:
+        options.log(nothing)
+    ctx.exit(1 if lacking or nothing else 0)

@@ -69,7 +69,8 @@ def command(
     config = PosesConfig(estimator, split, batch, recursive)
     if dry_run:
         job = prepare(
-            config, data, out, weights=weights, coco=coco, coco_images=coco_images, device=device, force=force
+            config, data, out, weights=weights, coco=coco, coco_images=coco_images, sheet=sheet, device=device,
+            force=force,
         )  # fmt: skip
         click.echo(job)
         return

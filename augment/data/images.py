@@ -18,38 +18,46 @@ UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.De
 THREADS = min(4, os.cpu_count() or 1)
 BLOCK = 64  # images that a thread decodes at a time: smaller ones cost more hand-overs than they gain
 ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
+DEEP_MODES = ("I", "F")  # how Pillow's modes begin that have more than 8 bits a channel
+DEEP_RAW_MODES = (";16B", ";16L", ";16N")  # how the file's own modes end that Pillow would cut to 8 bits
 
 
 def read_image(path: Path) -> UInt8[np.ndarray, "h w 3"]:
     """Decode one RGB image.
 
     Raises:
-        ValueError: missing, truncated or no image.
+        ValueError: missing, truncated or no image, or one of more than 8 bits a channel.
     """
     try:
         with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
+            mode = _deep_mode(image)
+            if mode is None:
+                return np.asarray(image.convert("RGB"))
     except FileNotFoundError:
         raise ValueError(f"{path}: no such image; the data set has changed, check it with `augment check`") from None
     except UNREADABLE as error:
         raise ValueError(
             f"{path}: not a readable image ({error}); restore it or remove it with its key points"
         ) from None
+    raise _too_deep(path, mode)
 
 
 def glance(path: Path) -> tuple[int, int]:
     """(height, width) from the header; the file must also end as it should, which a truncated download does not.
 
     Raises:
-        ValueError: missing, truncated or no image, as far as its two ends tell.
+        ValueError: missing, truncated or no image, as far as its two ends tell, or one of more than 8 bits a channel.
     """
     try:
         with Image.open(path) as image:
             width, height = image.size
             kind = image.format or ""
+            mode = _deep_mode(image)
             ends = _tail(path).endswith(ENDS.get(kind, b""))
     except UNREADABLE as error:
         raise ValueError(f"{path}: not a readable image ({error}); restore it or remove it") from None
+    if mode is not None:
+        raise _too_deep(path, mode)
     if not ends:  # truncated, or whole with something appended: only decoding tells
         read_image(path)
     return height, width
@@ -121,6 +129,24 @@ def _fit(image: np.ndarray, path: Path, size: tuple[int, int], resize: bool) -> 
             "resize the data set to one size first (key points with it)"
         )
     return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+
+
+def _deep_mode(image: Image.Image) -> str | None:
+    """The mode of an image, not yet decoded, that has more than 8 bits a channel."""
+    if image.mode.startswith(DEEP_MODES):
+        return image.mode
+    for tile in getattr(image, "tile", ()):
+        arguments = tile[3] if isinstance(tile[3], tuple) else (tile[3],)
+        for mode in arguments:
+            if isinstance(mode, str) and mode.endswith(DEEP_RAW_MODES):
+                return mode
+    return None
+
+
+def _too_deep(path: Path, mode: str) -> ValueError:
+    return ValueError(
+        f"{path}: has more than 8 bits a channel (mode {mode}), which would be clipped; convert it to 8 bits a channel"
+    )
 
 
 def _tail(path: Path, length: int = 64) -> bytes:

@@ -283,3 +283,14 @@ def test_an_absent_library_is_named(network, module, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(MissingExtra, match=r"needs (lpips|torch-fidelity): pip install 'reid-augment\[metrics\]'"):
         network(tmp_path / "any.pth")
+
+
+@pytest.mark.parametrize("name", backbones.WEIGHTS)
+def test_weights_are_told_from_the_published_ones_by_the_digits_in_their_names(name):
+    for file in backbones.WEIGHTS[name]:
+        digits = file.removesuffix(".pth").rpartition("-")[2]
+        assert backbones.stranger(name, digits + "0" * 56) is None
+    told = backbones.stranger(name, "f" * 64)
+    assert told is not None
+    assert name in told
+    assert "begins with ffffffff" in told

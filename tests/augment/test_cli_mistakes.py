@@ -213,7 +213,8 @@ def test_inspect_finds_damage(augment, tmp_path):
 def test_an_interruption_exits_with_130(augment, pedestrians, monkeypatch):
     monkeypatch.setattr("augment.check.check", lambda *_, **__: os.kill(os.getpid(), signal.SIGINT))
     code, out, err = augment("check", pedestrians)
-    assert (code, out, err.strip()) == (130, "", "interrupted; the same command continues")
+    said = "interrupted; the same command goes on from what was saved, or starts again where nothing was"
+    assert (code, out, err.strip()) == (130, "", said)
 
 
 def test_a_stage_that_is_preempted_exits_with_75(augment, pedestrians, monkeypatch, tmp_path):

@@ -265,13 +265,14 @@ def test_identity_by_a_re_id_run(pedestrians, tmp_path):
     said = found["provenance"]["networks"]["reid"]
     assert said["trained_on_split"] == read_data(pedestrians).digest
     assert said["trained_on_this_data"]
-    assert found["provenance"]["notes"] == []
+    assert found["provenance"]["notes"][1:] == ["interval of 4 identities: too few to rely on"]
+    assert copied["protocol"] == "cosine of re-ID features, to the true image"
     assert said["weights_sha256"] == files.sha256(tmp_path / "reid" / "checkpoint.safetensors")
     assert (said["epoch"], said["epochs"], said["height"], said["width"]) == (1, 1, 32, 16)
     shutil.copy(tmp_path / "reid" / "checkpoint.safetensors", tmp_path / "weights.safetensors")
     weights = Asked(reid=tmp_path / "weights.safetensors")
     found = run(config, pedestrians, generator=Path("copy"), asked=weights, device="cpu")
     assert found["metrics"]["identity_similarity"]["value"] == copied["value"]
-    assert "unknown what it was trained on" in found["provenance"]["notes"][0]
+    assert "unknown what it was trained on" in found["provenance"]["notes"][1]
     with pytest.raises(ValueError, match="knows its model and size; leave --reid-model"):
         run(config, pedestrians, generator=Path("copy"), asked=replace(asked, reid_model="osnet_x0_25"), device="cpu")

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
+from augment import files
 from augment.data import keypoints
 from augment.data.read import read_data
 from augment.evaluate_generator import run
@@ -115,12 +117,51 @@ def test_a_folder_that_has_changed_is_something_else(pedestrians, tmp_path, augm
 def test_a_sheet_that_is_not_there_is_drawn(pedestrians, tmp_path, augment):
     out, sheet = tmp_path / "x.json", tmp_path / "x.png"
     assert ask(augment, pedestrians, out, *ONE).code == 0
-    written = out.read_bytes()
+    written = json.loads(out.read_text())
     found = ask(augment, pedestrians, out, *ONE, "--sheet", sheet)
     assert f"measuring again: {sheet} shows images" in found.err
-    assert sheet.is_file()
-    assert out.read_bytes() == written
+    assert json.loads(out.read_text()) == written | {"sheet_sha256": files.sha256(sheet)}
     assert "already done" in ask(augment, pedestrians, out, *ONE, "--sheet", sheet).err
+    assert "already done" in ask(augment, pedestrians, out, *ONE).err
+
+
+def test_the_sheet_of_another_evaluation_is_replaced(pedestrians, tmp_path, augment):
+    out, sheet, other = tmp_path / "warp.json", tmp_path / "copy.png", tmp_path / "copy.json"
+    assert ask(augment, pedestrians, other, *ONE, "--sheet", sheet).code == 0
+    stale = sheet.read_bytes()
+    assert ask(augment, pedestrians, out, *ONE, generator="warp").code == 0
+    found = ask(augment, pedestrians, out, *ONE, "--sheet", sheet, generator="warp")
+    assert f"measuring again: {sheet} is not the sheet of {out}" in found.err
+    assert sheet.read_bytes() != stale
+    assert "already done" in ask(augment, pedestrians, out, *ONE, "--sheet", sheet, generator="warp").err
+    again = ask(augment, pedestrians, other, *ONE, "--sheet", sheet)
+    assert "already done" not in again.err
+    assert sheet.read_bytes() == stale
+
+
+def test_a_run_stopped_between_sheet_and_results_is_not_done(pedestrians, tmp_path, augment, monkeypatch):
+    out, sheet = tmp_path / "x.json", tmp_path / "x.png"
+    assert ask(augment, pedestrians, out, *ONE, "--sheet", sheet).code == 0
+
+    def full(path, value):
+        raise OSError(28, "No space left on device", str(path))
+
+    with monkeypatch.context() as stopped:
+        stopped.setattr("augment.evaluate_generator.files.write_json", full)
+        assert ask(augment, pedestrians, out, *ONE, "--sheet", sheet, "--force", generator="warp").code != 0
+    held = json.loads(out.read_text())
+    assert held["provenance"]["generator"]["model"] == "copy"
+    assert held["sheet_sha256"] != files.sha256(sheet)
+    assert "measuring again" in ask(augment, pedestrians, out, *ONE, "--sheet", sheet).err
+
+
+def test_a_stale_sheet_is_not_taken_for_one_that_could_not_be_drawn(pedestrians, tmp_path, augment):
+    out, sheet = tmp_path / "x.json", tmp_path / "x.png"
+    Image.new("RGB", (8, 8)).save(sheet)
+    for _ in range(2):
+        found = ask(augment, pedestrians, out, "--metrics", "fid", "--sheet", sheet)
+        assert "no sheet" in found.err
+        assert "sheet_sha256" not in json.loads(out.read_text())
 
 
 def test_a_dry_run_says_which_pairs_and_metrics_and_computes_nothing(pedestrians, tmp_path, augment, monkeypatch):

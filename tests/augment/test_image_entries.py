@@ -1,5 +1,6 @@
 """From columns to entries: which sums, whose floor, what is left out; distances of distributions by hand."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from augment.coverage import evenness
 from augment.data.records import Record
-from augment.image_entries import Measured, TooFew, entry, unequal_floors
+from augment.image_entries import Measured, TooFew, entry, few_people, unequal_floors
 from augment.image_pairs import Compared
 from augment.image_passes import LOGITS, of_source
 from augment.intervals import linear_interval
@@ -127,6 +128,63 @@ def test_fid_gfla_drops_the_last_partial_batch():
     found = entry("fid_gfla", measured(range(70), *columns))
     assert found["identities"] == 64
     assert found["value"] == pytest.approx(frechet_distance(moments(real), moments(generated[:64])))
+
+
+def test_fid_gfla_states_the_numbers_that_it_was_computed_of():
+    generated, real, other = features(0, 70), features(1, 104), features(2, 90)
+    kinds = ("inception", "inception-torchvision")
+    columns = [dict.fromkeys(kinds, each) for each in (generated, real, other)]
+    gfla, fid = (entry(name, measured(np.arange(70) // 2, *columns)) for name in ("fid_gfla", "fid"))
+    assert (gfla["n"], gfla["real_n"], gfla["identities"]) == (64, 64, 32)
+    assert (gfla["left_out"], gfla["real_left_out"]) == (6, 40)
+    assert gfla["note"].startswith("of the first 64 of 70 images against the first 64 of 104 real ones")
+    assert (gfla["floor"]["n"], gfla["floor"]["real_n"]) == (64, 64)
+    chosen = np.sort(np.random.default_rng([0, 6]).permutation(90)[:64])
+    assert gfla["floor"]["value"] == pytest.approx(frechet_distance(moments(real[:64]), moments(other[chosen])))
+    assert (fid["n"], fid["real_n"], fid["floor"]["n"], fid["floor"]["real_n"]) == (70, 104, 70, 104)
+    assert not {"left_out", "real_left_out", "note"} & fid.keys()
+    assert unequal_floors({"fid": fid, "fid_gfla": gfla}) == []
+
+
+def test_unequal_floors_are_told_for_each_metric():
+    generated, real, other = features(0, 70), features(1, 104), features(2, 66)
+    columns = [dict.fromkeys(("inception", "inception-torchvision"), each) for each in (generated, real, other)]
+    entries = {name: entry(name, measured(range(70), *columns)) for name in ("fid", "fid_gfla", "kid")}
+    (note,) = unequal_floors(entries)
+    assert note.startswith("fid, kid: the value is of 70 images against 104 real ones, the floor of 66 images against")
+    columns[2] = dict.fromkeys(("inception", "inception-torchvision"), other[:50])
+    entries = {name: entry(name, measured(range(70), *columns)) for name in ("fid", "fid_gfla")}
+    one, two = unequal_floors(entries)
+    assert one.startswith("fid: the value is of 70 images against 104 real ones, the floor of 50")
+    assert two.startswith("fid_gfla: the value is of 64 images against 64 real ones, the floor of 50 images against 64")
+
+
+def test_identity_similarity_says_to_what_it_is_and_has_no_floor_of_another_kind():
+    columns = {"identity_similarity": np.asarray([0.5, 0.7])}
+    found = entry("identity_similarity", measured([1, 2], columns))
+    assert (found["to"], found["protocol"]) == ("the true image", "cosine of re-ID features, to the true image")
+    assert "note" not in found
+    half = dataclasses.replace(compared([1, 2]), paired=np.asarray([True, False]))
+    found = entry("identity_similarity", Measured(half, columns, {}, {}, None, 0))
+    assert (found["to"], found["protocol"]) == ("the source", "cosine of re-ID features, to the source")
+    assert "floor" not in found
+    assert found["note"].startswith("to the source, because 1 of 2 images have no true one")
+
+
+def test_few_identities_are_told_once():
+    def notes(**counts):
+        return few_people({name: {"identities": count} for name, count in counts.items()})
+
+    assert notes(ssim=5, psnr=12) == []
+    assert notes(ssim=4, psnr=4) == ["interval of 4 identities: too few to rely on"]
+    assert notes(ssim=4, psnr=2, l1=3) == ["interval of 2 to 4 identities: too few to rely on"]
+    assert notes(ssim=6, psnr=3) == ["psnr: interval of 3 identities: too few to rely on"]
+    assert notes(ssim=1) == ["no interval of one identity: whole identities are resampled"]
+    assert notes(ssim=2, psnr=1) == [
+        "psnr: no interval of one identity: whole identities are resampled",
+        "ssim: interval of 2 identities: too few to rely on",
+    ]
+    assert few_people({"ssim": {"images": 3}}) == ["interval of 3 images: too few to rely on"]
 
 
 def test_too_few_images():

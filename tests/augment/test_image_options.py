@@ -13,7 +13,7 @@ from augment.image_options import require_used
 @pytest.fixture
 def folder(pedestrians, tmp_path):
     shutil.copytree(pedestrians / "query", tmp_path / "images")
-    for name in ("weights.pth", "points.csv"):
+    for name in ("weights.pth", "points.csv", "taken.png"):
         (tmp_path / name).write_bytes(b"")
     return tmp_path
 
@@ -35,7 +35,8 @@ def folder(pedestrians, tmp_path):
         (("--sheet", "sheet.jpg"), "sheet.jpg: ends with '.jpg'; name it .png"),
         (("--out", "nowhere/results.json"), "there is no folder nowhere; make it first"),
         (("--sheet", "weights.pth/sheet.png"), "there is no folder weights.pth; make it first"),
-        (("--sheet", "images/sheet.png"), "lies among the images that are compared; write it to another folder"),
+        (("--sheet", "taken.png"), "taken.png: is there, and no PNG that a sheet may replace; give it another name"),
+        (("--sheet", "images/sheet.png"), "lies among the images that are read; write it to another folder"),
     ],
 )
 def test_refused_before_any_work(folder, monkeypatch, augment, options, said):

@@ -82,13 +82,16 @@ def test_no_published_rows_beside_folders():
     assert "DPTN" not in render(found, "table")
 
 
-@pytest.mark.parametrize(("form", "mark"), [("table", "note: "), ("markdown", "- "), ("latex", "% note: ")])
+@pytest.mark.parametrize(
+    ("form", "mark"), [("table", "note: "), ("markdown", "- "), ("latex", r"\par\noindent Note: ")]
+)
 def test_notes_stand_below_the_values(form, mark):
     found = results(ssim=0.3)
     found["provenance"]["notes"] = ["ssim: of few images", "another"]
     lines = render(found, form).splitlines()
-    place = lines.index(f"{mark}ssim: of few images")
-    assert lines[place + 1] == f"{mark}another"
+    end = r"\par" if form == "latex" else ""
+    place = lines.index(f"{mark}ssim: of few images{end}")
+    assert lines[place + 1] == f"{mark}another{end}"
     assert lines[place - 1] == ""
     assert any("0.3000" in line for line in lines[:place])
 
@@ -103,7 +106,10 @@ def test_latex_is_escaped_and_aligned():
     text = render(results(mask_ssim=0.75), "latex")
     assert r"metric & better & value & 95 \% interval & n & real images & protocol \\" in text
     assert r"mask\_ssim & higher & 0.7500 &  & 1,200 &  & patn \\" in text
-    assert "% fid: not computed" in text
+    assert r"\par\noindent fid: not computed" in text
+    assert text.startswith(r"% needs \usepackage{booktabs}")
+    assert r"\par\noindent published: other pairs, weights and ways of saving; Market-1501, 128x64" in text
+    assert not [line for line in text.splitlines()[1:] if line.startswith("%")], "nothing is lost in comments"
     for row in (line for line in text.splitlines() if line.endswith(r"\\")):
         assert row.count(" & ") in (6, len(COMPARED) + 1)
 

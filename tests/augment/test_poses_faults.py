@@ -119,6 +119,36 @@ def test_sigterm_saves_everything(folder, weights, whole, tmp_path, monkeypatch)
     assert run(SMALL, folder, out, weights=weights).read_bytes() == whole
 
 
+@pytest.mark.parametrize(("after", "done"), [(1, 0), (5, 4), (8, 4), (9, 8), (11, 8)])
+def test_an_interruption_saves_what_is_done_and_exits_with_130(
+    augment, folder, weights, whole, tmp_path, monkeypatch, after, done
+):
+    out = tmp_path / "poses.csv"
+    given = ("poses", folder, "--out", out, "--weights", weights, "--batch", 4)
+    with monkeypatch.context() as patch:
+        Counting(patch, after, lambda: os.kill(os.getpid(), signal.SIGINT))
+        found = augment(*given)
+    assert (found.code, found.out) == (130, "")
+    assert "goes on from what was saved" in found.err
+    assert augment(*given, "--dry-run").out == f"11 images by rtmpose, {done} of them done, into {out}\n"
+    assert (tmp_path / "poses.csv.partial").exists() == bool(done), "nothing is left where nothing was found"
+    counting = Counting(monkeypatch, 99, die)
+    assert augment(*given).code == 0
+    assert counting.seen == 11 - done
+    assert out.read_bytes() == whole
+
+
+def test_a_second_interruption_keeps_what_the_first_run_saved(folder, weights, whole, tmp_path, monkeypatch):
+    out = tmp_path / "poses.csv"
+    for _ in range(2):
+        with monkeypatch.context() as patch:
+            Counting(patch, 5, lambda: os.kill(os.getpid(), signal.SIGINT))
+            with pytest.raises(KeyboardInterrupt):
+                run(SMALL, folder, out, weights=weights)
+    assert str(prepare(SMALL, folder, out, weights=weights)).startswith("11 images by rtmpose, 8 of them done")
+    assert run(SMALL, folder, out, weights=weights).read_bytes() == whole
+
+
 def test_an_image_that_was_repaired_is_looked_at_again(folder, weights, tmp_path, monkeypatch):
     out = tmp_path / "poses.csv"
     monkeypatch.setattr(poses, "SAVE_SECONDS", 0.0)

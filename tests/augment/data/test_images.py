@@ -1,5 +1,7 @@
 """Decoding: pixels as they are, and every kind of broken file by its name."""
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,18 @@ from augment.data.records import Record
 
 def picture(height=32, width=16, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def deep_png(path, kind):
+    """A grey or coloured PNG with or without alpha, of 16 bits a channel."""
+    channels = {0: 1, 2: 3, 4: 2, 6: 4}[kind]
+    values = np.random.default_rng(0).integers(0, 65536, (32, 16 * channels)).astype(">u2")
+    rows = b"".join(b"\0" + row.tobytes() for row in values)
+    header = struct.pack(">IIBBBBB", 16, 32, 16, kind, 0, 0, 0)
+    data = b"\x89PNG\r\n\x1a\n"
+    for name, content in ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")):
+        data += struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+    path.write_bytes(data)
 
 
 @pytest.fixture
@@ -30,6 +44,35 @@ def test_lossless_pixels_come_back(tmp_path):
 def test_every_mode_becomes_rgb(tmp_path, mode):
     Image.new(mode, (16, 32), 1).save(tmp_path / "a.png")
     assert read_image(tmp_path / "a.png").shape == (32, 16, 3)
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "1", "CMYK", "RGBA", "LA"])
+def test_eight_bits_are_read_as_they_are(tmp_path, mode):
+    image = Image.fromarray(picture()).convert(mode)
+    path = tmp_path / ("a.jpg" if mode == "CMYK" else "a.png")
+    image.save(path, quality=100)
+    assert glance(path) == (32, 16)
+    with Image.open(path) as decoded:
+        np.testing.assert_array_equal(read_image(path), np.asarray(decoded.convert("RGB")))
+
+
+@pytest.mark.parametrize("read", [read_image, glance])
+@pytest.mark.parametrize(("kind", "mode"), [(0, "I;16"), (2, "RGB;16B"), (4, "LA;16B"), (6, "RGBA;16B")])
+def test_sixteen_bits_are_refused_and_never_clipped(tmp_path, read, kind, mode):
+    deep_png(tmp_path / "a.png", kind)
+    with Image.open(tmp_path / "a.png") as image:
+        image.load()
+    with pytest.raises(
+        ValueError, match=rf"a\.png: has more than 8 bits a channel \(mode {mode}.*convert it to 8 bits"
+    ):
+        read(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("mode", ["I", "F", "I;16"])
+def test_other_formats_of_many_bits_are_refused(tmp_path, mode):
+    Image.fromarray(picture()[..., 0]).convert("I").convert(mode).save(tmp_path / "a.png", "TIFF")
+    with pytest.raises(ValueError, match=rf"a\.png: has more than 8 bits a channel \(mode {mode}\)"):
+        read_image(tmp_path / "a.png")
 
 
 @pytest.mark.parametrize("read", [read_image, glance])
