@@ -6,7 +6,7 @@ Arms: 0.5, 1, 2 and 4 synthetic images to a real one with random erasing, once a
 (equal compute) and once at E epochs of the mixed list (as published), each beside real images alone at equal updates.
 
 Expected cost: 65 trials; scale procedural about an hour on two cores.
-Result: not run yet.
+Result: longer training is all that a ratio gains; see experiments/README.md.
 """
 
 from augment.study import Arm, Contrast, Study
